@@ -1,0 +1,99 @@
+"""The register in the admin. Secrets go in and never come out: a client key is shown once, when it is issued."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+
+from accounts.models import ClientKey, Credential, Domain
+from accounts.secret import validate_upstream_secret
+
+admin.site.site_header = admin.site.site_title = "Nexus"
+admin.site.index_title = "Configuration and record"
+
+
+@admin.register(Domain)
+class DomainAdmin(admin.ModelAdmin):
+    list_display = ("host", "is_active", "allow_passthrough", "created_at")
+    search_fields = ("host",)
+
+
+@admin.register(ClientKey)
+class ClientKeyAdmin(admin.ModelAdmin):
+    list_display = ("name", "domain", "masked", "state", "expires_at", "last_used_at", "created_at")
+    list_filter = ("domain",)
+    list_select_related = ("domain",)
+    search_fields = ("name", "prefix", "last4")
+    readonly_fields = ("masked", "state", "created_at", "revoked_at", "last_used_at")
+    autocomplete_fields = ("domain",)
+    actions = ("revoke",)
+
+    def get_fields(self, request: HttpRequest, obj: ClientKey | None = None) -> tuple[str, ...]:
+        asked = ("domain", "name", "expires_at")
+        return asked if obj is None else (*asked, *self.readonly_fields)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ClientKey | None = None) -> tuple[str, ...]:
+        # Moving a key to another domain would move what it may spend.
+        return self.readonly_fields if obj is None else ("domain", *self.readonly_fields)
+
+    @admin.display(description="State")
+    def state(self, key: ClientKey) -> str:
+        return key.state
+
+    def save_model(self, request: HttpRequest, obj: ClientKey, form: Any, change: bool) -> None:
+        if change:
+            super().save_model(request, obj, form, change)
+            return
+        secret = obj.assign_secret()
+        super().save_model(request, obj, form, change)
+        text = "The client key “{}”, shown only now: <code style='user-select:all'>{}</code>"
+        self.message_user(request, format_html(text, obj.name, secret), messages.WARNING)
+
+    @admin.action(description="Revoke the selected client keys", permissions=["change"])
+    def revoke(self, request: HttpRequest, keys: "QuerySet[ClientKey]") -> None:
+        for key in keys:
+            key.revoke()
+        self.message_user(request, f"{len(keys)} client keys are revoked: every node refuses them within two seconds.")
+
+
+class CredentialForm(forms.ModelForm):
+    """The secret is written, never read: an empty field keeps the stored one."""
+
+    secret = forms.CharField(
+        required=False,
+        strip=True,
+        widget=forms.PasswordInput(attrs={"autocomplete": "off", "size": 60}),
+        help_text="The key or token that Anthropic issued. It is stored encrypted and not shown again.",
+    )
+
+    class Meta:
+        model = Credential
+        fields = ("domain", "name", "owner", "kind", "secret", "priority", "is_active")
+
+    def clean_secret(self) -> str:
+        secret: str = self.cleaned_data["secret"]
+        if secret:
+            validate_upstream_secret(secret)
+        elif self.instance._state.adding:
+            raise forms.ValidationError("Paste the key or token.")
+        else:
+            secret = self.instance.secret
+        return secret
+
+
+@admin.register(Credential)
+class CredentialAdmin(admin.ModelAdmin):
+    form = CredentialForm
+    list_display = ("name", "domain", "kind", "masked", "fingerprint", "owner", "priority", "is_active")
+    list_filter = ("domain", "is_active")
+    list_select_related = ("domain",)
+    search_fields = ("name", "owner", "fingerprint")
+    readonly_fields = ("masked", "fingerprint", "created_at")
+    autocomplete_fields = ("domain",)
+
+    def get_queryset(self, request: HttpRequest) -> "QuerySet[Credential]":
+        # Lists work without the encryption key, and a page holds no secret that it does not need.
+        return super().get_queryset(request).defer("secret")

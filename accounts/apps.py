@@ -1,0 +1,11 @@
+from django.apps import AppConfig
+
+
+class AccountsConfig(AppConfig):
+    name = "accounts"
+    verbose_name = "Register"
+
+    def ready(self) -> None:
+        from accounts import news
+
+        news.connect()

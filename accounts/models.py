@@ -1,0 +1,186 @@
+"""The register: who may call us, and what we call Claude with."""
+
+from datetime import datetime
+from typing import Any, Self
+from uuid import UUID
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.utils import timezone
+
+from accounts import hosts
+from accounts.crypto import EncryptedTextField
+from accounts.ids import new_id
+from accounts.secret import (
+    CLIENT_KEY_START,
+    PREFIX_LENGTH,
+    digest,
+    masked,
+    new_client_key,
+    new_pepper,
+    validate_upstream_secret,
+)
+
+
+class RegisterQuerySet(models.QuerySet[Any]):
+    """Bulk changes reach the running processes too: signals do not see them."""
+
+    def update(self, **values: Any) -> int:
+        count = super().update(**values)
+        Installation.announce_change()
+        return count
+
+    def bulk_create(self, *args: Any, **options: Any) -> list[Any]:
+        rows = super().bulk_create(*args, **options)
+        Installation.announce_change()
+        return rows
+
+
+class Domain(models.Model):
+    """A tenant, named by a host name."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    host = models.CharField(
+        max_length=255,
+        unique=True,
+        validators=[hosts.validate],
+        help_text="The host name that this team's programs call, without a port: claude.example.com.",
+    )
+    is_active = models.BooleanField(default=True, help_text="Off: every key of this domain is refused.")
+    allow_passthrough = models.BooleanField(
+        default=False,
+        help_text="Callers may bring their own Anthropic key or bearer token beside their client key. It is used "
+        "where this domain has no credential of its own, passed on untouched and never stored.",
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = RegisterQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["host"]
+
+    def __str__(self) -> str:
+        return self.host
+
+
+class ClientKey(models.Model):
+    """Who calls us. The key itself is shown once, when it is issued; here are its HMAC and its two ends."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    domain = models.ForeignKey(Domain, on_delete=models.CASCADE, related_name="client_keys")
+    name = models.CharField(max_length=100, help_text="Who or what uses it: a person, a team, a program.")
+    prefix = models.CharField(max_length=32, db_index=True, editable=False)
+    last4 = models.CharField(max_length=4, editable=False)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="UTC. Empty: it does not expire.")
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = RegisterQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["domain__host", "name"]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.masked})"
+
+    @classmethod
+    def issue(cls, domain: Domain, name: str, expires_at: datetime | None = None) -> tuple[Self, str]:
+        """A new key and its secret, which cannot be had again."""
+        key = cls(domain=domain, name=name, expires_at=expires_at)
+        secret = key.assign_secret()
+        key.save()
+        return key, secret
+
+    def assign_secret(self) -> str:
+        secret = new_client_key()
+        self.prefix = secret[:PREFIX_LENGTH]
+        self.last4 = secret[-4:]
+        self.digest = digest(secret, Installation.current().pepper)
+        return secret
+
+    @property
+    def masked(self) -> str:
+        return f"{CLIENT_KEY_START}…{self.last4}"
+
+    @property
+    def state(self) -> str:
+        """`active`, `expired` or `revoked`."""
+        if self.revoked_at is not None:
+            return "revoked"
+        return "expired" if self.expires_at and self.expires_at <= timezone.now() else "active"
+
+    def revoke(self) -> None:
+        """Takes effect on every node within two seconds. The row stays: the record refers to it."""
+        if self.revoked_at is None:
+            self.revoked_at = timezone.now()
+            self.save(update_fields=["revoked_at"])
+
+
+class Credential(models.Model):
+    """What we call Claude with, encrypted at rest."""
+
+    class Kind(models.TextChoices):
+        API_KEY = "api_key", "API key (x-api-key)"
+        BEARER = "bearer", "Bearer token (Authorization)"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    domain = models.ForeignKey(Domain, on_delete=models.CASCADE, related_name="credentials")
+    name = models.CharField(max_length=100)
+    owner = models.CharField(max_length=100, blank=True, help_text="The person who answers for it and renews it.")
+    kind = models.CharField(max_length=16, choices=Kind, default=Kind.API_KEY)
+    secret = EncryptedTextField(validators=[validate_upstream_secret])
+    masked = models.CharField(max_length=40, editable=False)
+    fingerprint = models.CharField(max_length=16, editable=False, help_text="The same key has the same fingerprint.")
+    priority = models.PositiveSmallIntegerField(
+        default=0, help_text="The active credential with the lowest number is used."
+    )
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = RegisterQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["domain__host", "priority", "name"]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.masked})"
+
+    def save(self, *args: Any, **options: Any) -> None:
+        self.masked = masked(self.secret)
+        self.fingerprint = digest(self.secret, Installation.current().pepper)[:16]
+        if options.get("update_fields") and "secret" in options["update_fields"]:
+            options["update_fields"] = {*options["update_fields"], "masked", "fingerprint"}
+        super().save(*args, **options)
+
+    def clean(self) -> None:
+        if self.kind == self.Kind.API_KEY and self.secret.startswith("sk-ant-oat"):
+            raise ValidationError({"kind": "This is an OAuth access token: choose the kind “bearer token”."})
+
+
+class Installation(models.Model):
+    """The one row that all processes share: a number that grows with every change of the register, and the
+    pepper of its HMACs. Being encrypted, the pepper also proves at start that NEXUS_ENCRYPTION_KEYS is right."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    generation = models.PositiveBigIntegerField(default=1)
+    pepper = EncryptedTextField()
+
+    def __str__(self) -> str:
+        return f"generation {self.generation}"
+
+    @classmethod
+    def current(cls) -> "Installation":
+        return cls.objects.get_or_create(id=1, defaults={"pepper": new_pepper()})[0]
+
+    @classmethod
+    def announce_change(cls) -> None:
+        cls.objects.filter(id=1).update(generation=models.F("generation") + 1)
+
+
+def touch_last_used(key_id: UUID, at: datetime) -> None:
+    """Not a change of the register: nobody has to hear of it."""
+    models.QuerySet(ClientKey).filter(
+        models.Q(last_used_at__lt=at) | models.Q(last_used_at__isnull=True), id=key_id
+    ).update(last_used_at=at)

@@ -1,0 +1,17 @@
+"""Announces every change of the register, so that each process loads it anew within two seconds."""
+
+from typing import Any
+
+from django.db.models.signals import post_delete, post_save
+
+from accounts.models import ClientKey, Credential, Domain, Installation
+
+
+def connect() -> None:
+    for model in (Domain, ClientKey, Credential):
+        post_save.connect(_announce, sender=model)
+        post_delete.connect(_announce, sender=model)
+
+
+def _announce(**_: Any) -> None:
+    Installation.announce_change()

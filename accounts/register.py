@@ -1,0 +1,138 @@
+"""The register as the hot path sees it: a frozen snapshot per process, replaced whole when something changes."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from asgiref.sync import sync_to_async
+from django.db import DatabaseError, close_old_connections, transaction
+
+from accounts import models
+from accounts.crypto import WrongEncryptionKey
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0
+"""A change is asked for by one indexed read a second: it reaches every node within two seconds, and there is no
+message that could be lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class DomainFacts:
+    id: UUID
+    host: str
+    is_active: bool
+    allow_passthrough: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClientKeyFacts:
+    id: UUID
+    name: str
+    domain: DomainFacts
+    digest: str = field(repr=False)
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialFacts:
+    """`id` is None for a credential that is not in the register: CLAUDE_API_KEY, or the caller's own."""
+
+    id: UUID | None
+    name: str
+    is_bearer: bool
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    generation: int
+    pepper: str = field(repr=False)
+    domains: Mapping[str, DomainFacts] = field(default_factory=dict)
+    keys_by_prefix: Mapping[str, tuple[ClientKeyFacts, ...]] = field(default_factory=dict)
+    credentials: Mapping[UUID, tuple[CredentialFacts, ...]] = field(default_factory=dict)
+    """Active credentials of a domain, the first choice first."""
+
+
+def load() -> Snapshot:
+    """Reads the whole register. Raises WrongEncryptionKey if not even the pepper can be read."""
+    with transaction.atomic():
+        installation = models.Installation.current()
+        domains = {
+            row.id: DomainFacts(row.id, row.host, row.is_active, row.allow_passthrough)
+            for row in models.Domain.objects.all()
+        }
+        keys: dict[str, tuple[ClientKeyFacts, ...]] = {}
+        for row in models.ClientKey.objects.order_by("prefix"):
+            if row.domain_id not in domains:
+                continue  # committed between the two queries: the next generation brings both
+            facts = ClientKeyFacts(row.id, row.name, domains[row.domain_id], row.digest, row.expires_at, row.revoked_at)
+            keys[row.prefix] = (*keys.get(row.prefix, ()), facts)
+        credentials = _credentials()
+    return Snapshot(
+        generation=installation.generation,
+        pepper=installation.pepper,
+        domains={domain.host: domain for domain in domains.values()},
+        keys_by_prefix=keys,
+        credentials=credentials,
+    )
+
+
+def _credentials() -> dict[UUID, tuple[CredentialFacts, ...]]:
+    found: dict[UUID, tuple[CredentialFacts, ...]] = {}
+    active = models.Credential.objects.filter(is_active=True).order_by("priority", "created_at")
+    for row_id, domain_id, name, kind in active.values_list("id", "domain_id", "name", "kind"):
+        try:
+            secret = models.Credential.objects.values_list("secret", flat=True).get(id=row_id)
+        except WrongEncryptionKey:
+            # One unreadable secret must not take the other domains down.
+            logger.error("credential %s (%s) is left out: NEXUS_ENCRYPTION_KEYS cannot read it", name, row_id)
+            continue
+        facts = CredentialFacts(row_id, name, kind == models.Credential.Kind.BEARER, secret)
+        found[domain_id] = (*found.get(domain_id, ()), facts)
+    return found
+
+
+class Register:
+    """Holds the snapshot of this process and keeps it fresh."""
+
+    def __init__(self) -> None:
+        self.snapshot = Snapshot(generation=0, pepper="")
+        self._failing = False
+
+    async def start(self) -> None:
+        self.snapshot = await sync_to_async(_in_own_connection, thread_sensitive=False)(load)
+
+    async def keep_fresh(self) -> None:
+        """Runs until cancelled. Without a database the last snapshot stays in force."""
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            await self.refresh()
+
+    async def refresh(self) -> None:
+        try:
+            self.snapshot = await sync_to_async(_in_own_connection, thread_sensitive=False)(self._newest)
+            if self._failing:
+                logger.warning("the register can be read again")
+            self._failing = False
+        except (DatabaseError, WrongEncryptionKey) as error:
+            if not self._failing:
+                logger.error("the register cannot be read, the last known one stays: %s", type(error).__name__)
+            self._failing = True
+
+    def _newest(self) -> Snapshot:
+        generation = models.Installation.objects.values_list("generation", flat=True).get(id=1)
+        return self.snapshot if generation == self.snapshot.generation else load()
+
+
+def _in_own_connection(read: Callable[[], Snapshot]) -> Snapshot:
+    """Pool threads come and go: none may leave a connection behind that nobody checks."""
+    close_old_connections()
+    try:
+        return read()
+    finally:
+        close_old_connections()

@@ -1,0 +1,50 @@
+"""What a secret may look like, and how it is shown: never more than its kind and its last four characters."""
+
+import hashlib
+import hmac
+import re
+import secrets
+
+from django.core.exceptions import ValidationError
+
+CLIENT_KEY_START = "nxs_live_"
+PREFIX_LENGTH = len(CLIENT_KEY_START) + 8
+_CLIENT_KEY = re.compile(rf"{CLIENT_KEY_START}[A-Za-z0-9_-]{{43}}")
+_KIND = re.compile(r"(sk-ant-[a-z]+\d*-|nxs_live_|sk-ant-)")
+
+
+def new_client_key() -> str:
+    """`nxs_live_` and 32 random bytes in URL-safe base64."""
+    return CLIENT_KEY_START + secrets.token_urlsafe(32)
+
+
+def new_pepper() -> str:
+    return secrets.token_urlsafe(32)
+
+
+def looks_like_client_key(text: str) -> bool:
+    return _CLIENT_KEY.fullmatch(text) is not None
+
+
+def digest(secret: str, pepper: str) -> str:
+    """HMAC-SHA256 in hex: a key of 256 random bits needs no slow hash."""
+    return hmac.new(pepper.encode(), secret.encode(), hashlib.sha256).hexdigest()
+
+
+def masked(secret: str) -> str:
+    """`sk-ant-…last4`; a secret too short to hide anything is not shown at all."""
+    if len(secret) < 16:
+        return "…"
+    kind = _KIND.match(secret)
+    return f"{kind.group(0) if kind else ''}…{secret[-4:]}"
+
+
+def validate_upstream_secret(secret: str) -> None:
+    if not re.fullmatch(r"[\x21-\x7e]+", secret):
+        raise ValidationError(
+            "A key or token is one word of printable ASCII; this one holds a space, a line break or another character."
+        )
+    if secret.startswith(CLIENT_KEY_START):
+        raise ValidationError("This is a client key of Nexus. Paste the key that Anthropic issued.")
+    if len(secret) < 16:
+        raise ValidationError("This is too short to be a key.")

@@ -1,0 +1,41 @@
+"""The ASGI application: `/v1/*` to the lean handler, other http to Django, and the server's lifespan."""
+
+import os
+from typing import Any
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nexus.settings")
+django_application = get_asgi_application()
+
+from channels.routing import ProtocolTypeRouter  # noqa: E402 (Django has to be set up first)
+
+from nexus.wiring import Node  # noqa: E402
+
+node = Node()
+
+
+async def http(scope: Any, receive: Any, send: Any) -> None:
+    path = scope["path"]
+    if path.startswith("/v1/") or path == "/v1":
+        if not node.is_running:
+            await node.ensure_started()
+        await node.handler(scope, receive, send)
+    else:
+        await django_application(scope, receive, send)
+
+
+async def lifespan(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    try:
+        await node.ensure_started()
+    except Exception as error:
+        await send({"type": "lifespan.startup.failed", "message": f"Nexus cannot start: {error}"})
+        return
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await node.stop()
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+application = ProtocolTypeRouter({"http": http, "lifespan": lifespan})

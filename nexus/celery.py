@@ -1,0 +1,11 @@
+"""Celery: what happens after the response. The same tasks run embedded (memory broker) and with Redis."""
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nexus.settings")
+
+app = Celery("nexus")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()

@@ -1,0 +1,136 @@
+"""The `nexus` command. Settings are read when a command needs them, so that `--help` works without any."""
+
+import os
+import secrets
+import sys
+from typing import Any
+
+import click
+from django.core.exceptions import ImproperlyConfigured
+
+
+class Sentences(click.Group):
+    """A wrong set-up ends in a sentence and exit code 2, not in a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ImproperlyConfigured as error:
+            raise click.UsageError(str(error)) from None
+
+
+@click.group(cls=Sentences, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="nexus-gateway")
+def main() -> None:
+    """Nexus, a self-hosted gateway for the Claude API."""
+
+
+def _setup() -> Any:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nexus.settings")
+    import django
+    from django.conf import settings
+
+    django.setup()
+    return settings
+
+
+@main.command()
+@click.option("--host", help="Address to listen on (default: HOST, else 127.0.0.1).")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on (default: PORT, else 8000).")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Web processes.")
+def serve(host: str | None, port: int | None, workers: int) -> None:
+    """Serve everything: prepares the database, and without REDIS_URL runs the background work too."""
+    settings = _setup()
+    from nexus.serve import serve as run
+
+    run(host or settings.HOST, settings.PORT if port is None else port, workers)
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+@click.option("--data", default="data-demo", show_default=True, help="Folder of the demo's own database.")
+@click.option("--traffic/--no-traffic", default=True, show_default=True, help="Send a trickle of requests.")
+def demo(host: str, port: int, data: str, traffic: bool) -> None:
+    """Serve with a stand-in for the Claude API inside: no key and no internet needed."""
+    from nexus.demo import demo as run
+
+    run(host, port, data, traffic=traffic)
+
+
+@main.command()
+def migrate() -> None:
+    """Bring the database up to date."""
+    _setup()
+    from django.core.management import call_command
+
+    call_command("migrate", interactive=False)
+
+
+@main.command()
+def worker() -> None:
+    """Run a Celery worker of its own (needs REDIS_URL)."""
+    _celery("worker", "--loglevel=WARNING")
+
+
+@main.command()
+def beat() -> None:
+    """Run Celery's beat, once in a cluster (needs REDIS_URL)."""
+    _celery("beat", "--loglevel=WARNING", "--schedule=/dev/null", "--scheduler=celery.beat:Scheduler")
+
+
+def _celery(*arguments: str) -> None:
+    if not _setup().REDIS_URL:
+        raise ImproperlyConfigured("REDIS_URL is not set: then `nexus serve` runs the background work itself.")
+    from nexus.celery import app
+
+    sys.exit(app.start([*arguments]))
+
+
+@main.command("issue-key")
+@click.option("--domain", "host", required=True, help="Host name of the domain that the key belongs to.")
+@click.option("--name", required=True, help="Who or what will use it.")
+@click.option("--create-domain", is_flag=True, help="Make the domain if there is none.")
+def issue_key(host: str, name: str, create_domain: bool) -> None:
+    """Issue a client key and print it, alone, on standard output. It cannot be shown again."""
+    _setup()
+    from django.core.exceptions import ValidationError
+
+    from accounts.models import ClientKey, Domain
+
+    domain = Domain.objects.filter(host=host).first()
+    if domain is None:
+        if not create_domain:
+            raise click.ClickException(f"There is no domain {host}. Add --create-domain to make it.")
+        domain = Domain(host=host)
+        try:
+            domain.full_clean()
+        except ValidationError as error:
+            raise click.ClickException(" ".join(error.messages)) from None
+        domain.save()
+    click.echo(ClientKey.issue(domain, name)[1])
+
+
+@main.command("generate-secret")
+@click.argument("name", type=click.Choice(["NEXUS_SECRET_KEY", "NEXUS_ENCRYPTION_KEYS"]))
+def generate_secret(name: str) -> None:
+    """Print a new value for NEXUS_SECRET_KEY or NEXUS_ENCRYPTION_KEYS."""
+    from nexus.keyfile import new_encryption_key
+
+    click.echo(new_encryption_key() if name == "NEXUS_ENCRYPTION_KEYS" else secrets.token_urlsafe(48))
+
+
+@main.command()
+def variables() -> None:
+    """Print every environment variable as a Markdown table, as in docs/configuration.md."""
+    _setup()
+    from nexus.env import VARIABLES
+
+    click.echo("| variable | default | meaning |\n|---|---|---|")
+    for variable in sorted(VARIABLES.values(), key=lambda variable: variable.name):
+        default = f"`{variable.default}`" if variable.default else ""
+        click.echo(f"| `{variable.name}` | {default} | {variable.help} |")
+
+
+if __name__ == "__main__":
+    main()

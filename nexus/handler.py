@@ -1,0 +1,70 @@
+"""Runs the endpoint for `/v1/*` without what a page needs and a stream pays for: no thread, no temporary file, no
+signal receiver, no middleware, no database. The stock handler costs two new threads a request (design.md 7)."""
+
+import asyncio
+from collections.abc import MutableMapping
+from typing import Any
+
+from django.core.handlers.base import BaseHandler
+from django.http import Http404
+
+from proxy import cors
+from proxy.api import Passage, Sent
+from proxy.call import Call
+from proxy.conf import IntakeConf
+from proxy.draft import Draft
+from proxy.errors import ClientGone, MethodNotAllowed, NotFound
+from proxy.intake import Intake, Receive
+from proxy.relay import Relay
+from proxy.sender import Send, Sender
+
+URLCONF = "proxy.urls"
+
+
+class LeanHandler(BaseHandler):
+    def __init__(self, relay: Relay, conf: IntakeConf) -> None:
+        super().__init__()
+        self._relay = relay
+        self._conf = conf
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        intake = Intake(receive, self._conf.body_idle_seconds)
+        request = self._passage(Call(scope, intake), send)
+        try:
+            await self._serve(request)
+        except ClientGone:
+            return
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not intake.left or task is None or task.uncancel() > 0:
+                raise
+        finally:
+            await intake.aclose()
+
+    def _passage(self, call: Call, send: Send) -> Passage:
+        request = Passage()
+        request.method = call.method
+        request.path = request.path_info = call.path
+        request.urlconf = URLCONF
+        request.relay = self._relay
+        request.draft = Draft(call)
+        request.sender = Sender(send, str(request.draft.id), cors.granted(call, self._conf.cors_origins))
+        return request
+
+    async def _serve(self, request: Passage) -> None:
+        call, sender = request.draft.call, request.sender
+        if sender.owns_cors and cors.is_preflight(call):
+            await sender.start(204, cors.preflight(call))
+            await sender.end()
+            return
+        try:
+            view, args, kwargs = self.resolve_request(request)
+            response = await view(request, *args, **kwargs)
+        except Http404:
+            error = NotFound(f"There is nothing at {call.path}. The Claude API begins at /v1/messages.")
+            await self._relay.refuse(request.draft, sender, error)
+            return
+        if not isinstance(response, Sent):
+            allowed = response.headers.get("Allow", "POST")
+            message = f"{call.path} takes {allowed}, not {call.method}."
+            await self._relay.refuse(request.draft, sender, MethodNotAllowed(message, allowed))

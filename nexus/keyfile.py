@@ -1,0 +1,54 @@
+"""The key file of a first run on a laptop: what a production set-up gives in variables."""
+
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import TypedDict
+
+from cryptography.fernet import Fernet
+from django.core.exceptions import ImproperlyConfigured
+
+
+class Keys(TypedDict):
+    secret_key: str
+    encryption_keys: str
+
+
+def ensure(data: Path) -> Keys:
+    """The keys in DATA/keys.json, written with mode 0600 if there are none yet.
+
+    Two processes that start together agree: the file appears whole or not at all, and the first one wins.
+    """
+    path = data / "keys.json"
+    if not path.exists():
+        _publish(path, {"secret_key": secrets.token_urlsafe(48), "encryption_keys": new_encryption_key()})
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {"secret_key": content["secret_key"], "encryption_keys": content["encryption_keys"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ImproperlyConfigured(
+            f"{path} is not a key file of Nexus ({type(error).__name__}). Restore it from a backup: without it "
+            "stored credentials cannot be read."
+        ) from None
+
+
+def new_encryption_key() -> str:
+    return Fernet.generate_key().decode()
+
+
+def _publish(path: Path, keys: Keys) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(keys, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            return
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,115 @@
+"""`nexus serve`: everything in one process, or several web workers on PostgreSQL and Redis."""
+
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import uvicorn
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
+from django.db import connections
+
+from nexus import firstrun
+from nexus.embedded import celery_threads
+
+DRAIN_SECONDS = 30
+KEEP_ALIVE_SECONDS = 75
+"""Longer than the 60 seconds that load balancers in front of us keep a connection."""
+
+
+def serve(host: str, port: int, workers: int, *, announce: bool = True) -> None:
+    """Blocks until the process is told to stop. Raises ImproperlyConfigured for a set-up that cannot work."""
+    if workers > 1 and not (settings.REDIS_URL and settings.DATABASE_URL):
+        raise ImproperlyConfigured(
+            f"{workers} workers need REDIS_URL and DATABASE_URL: without them each would count limits for itself. "
+            "Set both, or serve with one worker."
+        )
+    call_command("migrate", interactive=False, verbosity=0)
+    made = firstrun.ensure()
+    connections.close_all()
+    if announce:
+        print(welcome(host, port, made), flush=True)  # noqa: T201 (this is for the person at the terminal)
+    with _stopping_cleanly(), _celery():
+        uvicorn.run("nexus.asgi:application", **server_options(host, port, workers))
+
+
+def server_options(host: str, port: int, workers: int) -> dict[str, Any]:
+    return {
+        "host": host,
+        "port": port,
+        "workers": workers if workers > 1 else None,
+        "loop": "uvloop",
+        "http": "httptools",
+        "ws": "none",
+        "lifespan": "on",
+        "access_log": False,
+        "log_level": "warning",
+        # The API's own `server` and `date` go through; two of each would not be what it sent.
+        "server_header": False,
+        "date_header": False,
+        # Whoever is in front of us is told by the operator, not by a header that any client can set.
+        "proxy_headers": False,
+        "timeout_keep_alive": KEEP_ALIVE_SECONDS,
+        "timeout_graceful_shutdown": DRAIN_SECONDS,
+    }
+
+
+def welcome(host: str, port: int, made: firstrun.Made) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else shown}:{port}"  # noqa: S104 (compared, not bound)
+    key = made.client_key or "<your client key>"
+    login = f"{firstrun.ADMIN_NAME} / {made.admin_password} (shown once)" if made.admin_password else "your account"
+    body = '{"model":"claude-haiku-4-5","max_tokens":100,"messages":[{"role":"user","content":"Hello"}]}'
+    if made.client_key:
+        key_line = f"{made.client_key} (domain localhost, shown once)"
+    else:
+        key_line = f"issued before; a new one: {url}/admin/accounts/clientkey/add/"
+    return "\n".join(
+        (
+            f"Nexus serves {url}   stop it with Ctrl-C",
+            f"  Admin       {url}/admin/   {login}",
+            f"  Client key  {key_line}",
+            f"  Claude API  {_upstream_line(url)}",
+            f"  Data        {settings.NEXUS_DATA}",
+            "Paste one of these:",
+            f"  curl {url}/v1/messages -H 'x-api-key: {key}' -H 'anthropic-version: 2023-06-01' "
+            f"-H 'content-type: application/json' -d '{body}'",
+            f'  ANTHROPIC_BASE_URL={url} ANTHROPIC_API_KEY={key} python -c "import anthropic; '
+            "print(anthropic.Anthropic().messages.create(model='claude-haiku-4-5', max_tokens=100, "
+            "messages=[{'role': 'user', 'content': 'Hello'}]).content[0].text)\"",
+            f"  ANTHROPIC_BASE_URL={url} ANTHROPIC_AUTH_TOKEN={key} claude -p Hello",
+        )
+    )
+
+
+def _upstream_line(url: str) -> str:
+    if settings.UPSTREAM.default_api_key:
+        return f"{settings.UPSTREAM.base_url} with CLAUDE_API_KEY, where a domain has no credential of its own"
+    return f"no CLAUDE_API_KEY: add a credential at {url}/admin/accounts/credential/add/"
+
+
+@contextlib.contextmanager
+def _celery() -> Iterator[None]:
+    if settings.REDIS_URL:
+        yield  # `nexus worker` and `nexus beat` run as processes of their own
+        return
+    with celery_threads():
+        yield
+
+
+@contextlib.contextmanager
+def _stopping_cleanly() -> Iterator[None]:
+    """uvicorn raises the signal again when it has drained: then the rest of us still has to stop in order."""
+
+    def stop(number: int, frame: Any) -> NoReturn:
+        sys.exit(0)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,191 @@
+"""Django's settings. Environments differ by variables only; every variable is read through `nexus.env`."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+from nexus import env, keyfile
+from proxy.conf import IntakeConf, UpstreamConf
+from telemetry.conf import RecordConf
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# --- The process -------------------------------------------------------------------------------------------
+DEBUG = env.boolean("DEBUG", False, help="A laptop: keys are made on the first run, errors are shown in full")
+NEXUS_DATA = BASE_DIR / env.text("NEXUS_DATA", "data", help="Folder of SQLite's database and the key file")
+LOG_LEVEL = env.text("LOG_LEVEL", "info", help="debug, info, warning or error").upper()
+if LOG_LEVEL not in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
+    raise ImproperlyConfigured(f"LOG_LEVEL={LOG_LEVEL!r}: use debug, info, warning or error.")
+HOST = env.text("HOST", "127.0.0.1", help="Address that `nexus serve` listens on")
+PORT = env.integer("PORT", 8000, help="Port that `nexus serve` listens on")
+REDIS_URL = env.url("REDIS_URL", "", help="Redis that several processes share", schemes=("redis", "rediss"))
+NEXUS_DATA.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+# --- Secrets -----------------------------------------------------------------------------------------------
+SECRET_KEY = env.secret("NEXUS_SECRET_KEY", help="Signs the console's sessions")
+NEXUS_ENCRYPTION_KEYS = env.secret(
+    "NEXUS_ENCRYPTION_KEYS", help="Fernet keys for credentials, separated by commas; the first one encrypts"
+)
+if DEBUG and not (SECRET_KEY and NEXUS_ENCRYPTION_KEYS):
+    _keys = keyfile.ensure(NEXUS_DATA)
+    SECRET_KEY = SECRET_KEY or _keys["secret_key"]
+    NEXUS_ENCRYPTION_KEYS = NEXUS_ENCRYPTION_KEYS or _keys["encryption_keys"]
+for _name, _value in (("NEXUS_ENCRYPTION_KEYS", NEXUS_ENCRYPTION_KEYS), ("NEXUS_SECRET_KEY", SECRET_KEY)):
+    if not _value:
+        raise ImproperlyConfigured(
+            f"{_name} is not set, and Nexus does not invent secrets outside DEBUG=true. "
+            f"Make one with `nexus generate-secret {_name}` and keep it safe."
+        )
+
+# --- The Claude API and its clients ------------------------------------------------------------------------
+UPSTREAM = UpstreamConf(
+    base_url=env.url("CLAUDE_API_BASE_URL", "https://api.anthropic.com", help="The Claude API").rstrip("/"),
+    default_api_key=env.secret("CLAUDE_API_KEY", help="Used where a domain has no credential of its own"),
+    connect_seconds=env.seconds("UPSTREAM_CONNECT_SECONDS", 10, help="Limit for connecting to the API"),
+    first_byte_seconds=env.milliseconds("CLAUDE_API_TIMEOUT", 600_000, help="Limit for the first byte of an answer"),
+    idle_seconds=env.seconds("UPSTREAM_IDLE_SECONDS", 300, help="Limit for a silence within an answer"),
+)
+INTAKE = IntakeConf(
+    messages_max_bytes=env.integer(
+        "MAX_REQUEST_SIZE", 32_000_000, help="Largest body of a messages request, in bytes", minimum=1
+    ),
+    body_idle_seconds=env.seconds("BODY_IDLE_SECONDS", 30, help="Limit for a pause in a client's body"),
+    capture_max_bytes=env.integer(
+        "CAPTURE_MAX_BYTES", 32_000_000, help="How much of one answer is kept for the record, in bytes"
+    ),
+    cors_origins=frozenset(
+        env.names("CORS_ALLOWED_ORIGINS", help="Origins whose pages may call /v1; * for any; none: CORS is off")
+    ),
+)
+
+# --- The record --------------------------------------------------------------------------------------------
+RECORD = RecordConf(
+    store_bodies=env.boolean("STORAGE_ENABLED", True, help="Keep bodies; false keeps the figures only"),
+    batch_size=env.integer("STORAGE_BATCH_SIZE", 500, help="Exchanges per write", minimum=1),
+    batch_seconds=env.milliseconds("STORAGE_BATCH_INTERVAL", 250, help="Longest wait before a write"),
+)
+
+# --- Django ------------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "daphne",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "accounts",
+    "telemetry",
+    "proxy",
+    "dashboard",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "nexus.urls"
+ASGI_APPLICATION = "nexus.asgi.application"
+ALLOWED_HOSTS = list(env.names("ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]"), help="Host names of the console"))
+CSRF_TRUSTED_ORIGINS = list(env.names("CSRF_TRUSTED_ORIGINS", help="Origins of the console behind a proxy"))
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LANGUAGE_CODE = "en"
+USE_TZ = True
+TIME_ZONE = "UTC"
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+
+# --- Database: PostgreSQL when DATABASE_URL is set, else SQLite (facts/ecosystem.md 1.3, 4.1) -------------------
+DATABASE_URL = env.url(
+    "DATABASE_URL", "", help="PostgreSQL; none: SQLite in NEXUS_DATA", schemes=("postgres", "postgresql", "sqlite")
+)
+DB_POOL_SIZE = env.integer("DB_POOL_SIZE", 10, help="PostgreSQL connections of one process", minimum=2)
+_database: dict[str, Any] = environ.Env.db_url_config(DATABASE_URL or f"sqlite:///{NEXUS_DATA / 'nexus.db'}")
+if _database["ENGINE"] == "django.db.backends.sqlite3":
+    _database["OPTIONS"] = {
+        **_database.get("OPTIONS", {}),
+        "timeout": 20,
+        # WAL alone lost a third of concurrent transactions: a lock upgrade fails at once.
+        "transaction_mode": "IMMEDIATE",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY;"
+        "PRAGMA mmap_size=134217728; PRAGMA journal_size_limit=27103364; PRAGMA cache_size=-20000;",
+    }
+else:
+    _database["OPTIONS"] = {
+        **_database.get("OPTIONS", {}),
+        "pool": {"min_size": 1, "max_size": DB_POOL_SIZE, "timeout": 5},
+    }
+    _database["CONN_MAX_AGE"] = 0
+DATABASES = {"default": _database}
+
+# --- Redis, or its equivalents in one process ------------------------------------------------------------------
+CACHES: dict[str, Any]
+if REDIS_URL:
+    CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+    CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "CONFIG": {"hosts": [REDIS_URL], "prefix": "nexus"},
+        }
+    }
+    CELERY_BROKER_URL = REDIS_URL
+    SILENCED_SYSTEM_CHECKS = ["django_ratelimit.W001"]
+else:
+    CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+            "OPTIONS": {"MAX_ENTRIES": 10_000},
+        }
+    }
+    CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+    CELERY_BROKER_URL = "memory://localhost/"
+    # One process only: an in-process cache counts log-in attempts correctly there.
+    SILENCED_SYSTEM_CHECKS = ["django_ratelimit.E003"]
+
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, float] = {} if REDIS_URL else {"polling_interval": 0.05}
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_REDIRECT_STDOUTS = False
+CELERY_BEAT_SCHEDULE = {
+    "note-last-use": {"task": "telemetry.tasks.note_last_use", "schedule": 60},
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "stream": sys.stderr, "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "loggers": {name: {"level": LOG_LEVEL} for name in ("nexus", "proxy", "telemetry", "accounts")},
+}

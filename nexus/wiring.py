@@ -1,0 +1,59 @@
+"""Puts one process together from the settings: who knows whom, and what starts and stops in which order."""
+
+import asyncio
+import contextlib
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+
+from accounts.register import Register
+from nexus.handler import LeanHandler
+from proxy.relay import Relay
+from proxy.upstream import Upstream
+from proxy.vault import Vault
+from telemetry.record.recorder import Recorder
+from telemetry.record.store import store
+
+
+class Node:
+    """What runs in one web process."""
+
+    def __init__(self) -> None:
+        self.register = Register()
+        self.upstream = Upstream(settings.UPSTREAM)
+        self.recorder = Recorder(settings.RECORD, store)
+        relay = Relay(
+            snapshot=lambda: self.register.snapshot,
+            vault=Vault(settings.UPSTREAM.default_api_key),
+            upstream=self.upstream,
+            recorder=self.recorder,
+            intake=settings.INTAKE,
+            keep_bodies=settings.RECORD.store_bodies,
+        )
+        self.handler = LeanHandler(relay, settings.INTAKE)
+        self._started: asyncio.Task[None] | None = None
+        self._freshness: asyncio.Task[None] | None = None
+
+    @property
+    def is_running(self) -> bool:
+        return self._freshness is not None
+
+    async def ensure_started(self) -> None:
+        """Once per process: by the server's lifespan, or, where it has none (daphne), by the first request."""
+        if self._started is None:
+            self._started = asyncio.create_task(self._start())
+        await asyncio.shield(self._started)
+
+    async def _start(self) -> None:
+        await self.register.start()
+        self.recorder.start()
+        self._freshness = asyncio.create_task(self.register.keep_fresh())
+
+    async def stop(self) -> None:
+        """After the last exchange: the record goes last."""
+        if self._freshness is not None:
+            self._freshness.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._freshness
+        await self.upstream.aclose()
+        await sync_to_async(self.recorder.stop, thread_sensitive=False)()

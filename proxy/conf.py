@@ -1,0 +1,46 @@
+"""The settings of the hot path as frozen values that check themselves."""
+
+from dataclasses import dataclass, field
+
+from django.core.exceptions import ImproperlyConfigured
+
+MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamConf:
+    """Where the Claude API is and how long we wait for it. There is no limit on the length of a stream."""
+
+    base_url: str
+    default_api_key: str = field(default="", repr=False)
+    connect_seconds: float = 10
+    first_byte_seconds: float = 600
+    idle_seconds: float = 300
+
+    def __post_init__(self) -> None:
+        if "?" in self.base_url or "#" in self.base_url:
+            raise ImproperlyConfigured("CLAUDE_API_BASE_URL: use a URL without a query.")
+        if any(character.isspace() for character in self.default_api_key):
+            raise ImproperlyConfigured("CLAUDE_API_KEY: it contains white space; paste the key alone.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntakeConf:
+    """What we accept from a client: the API's own size limits (facts/claude-api.md 5.3)."""
+
+    messages_max_bytes: int = 32 * MEGABYTE
+    batches_max_bytes: int = 256 * MEGABYTE
+    files_max_bytes: int = 500 * MEGABYTE
+    body_idle_seconds: float = 30
+    """How long a client may pause while it sends its body."""
+    capture_max_bytes: int = 32 * MEGABYTE
+    """How much of one answer is kept for the record."""
+    cors_origins: frozenset[str] = frozenset()
+
+    def max_bytes(self, path: str) -> int:
+        """The largest body that this path of the API takes."""
+        if path.startswith("/v1/messages/batches"):
+            return self.batches_max_bytes
+        if path.startswith("/v1/files"):
+            return self.files_max_bytes
+        return self.messages_max_bytes

@@ -1,0 +1,172 @@
+"""The facts of one exchange while it runs. Filled by the relay, closed once into the frozen `Exchange`."""
+
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from uuid import UUID
+
+from accounts.ids import new_id
+from accounts.register import ClientKeyFacts
+from proxy.call import Call
+from proxy.headers import Headers, first, for_record, text
+from proxy.meter import JSONMeter, Meter, Metered, NoMeter, StreamMeter
+from proxy.vault import Choice
+from proxy.wire import Ask, Lineage
+from telemetry.record.exchange import Bodies, Closed, Exchange, Kind, Outcome
+
+EVENT_STREAM = b"text/event-stream"
+TEXT_TYPES = (b"application/json", EVENT_STREAM)
+"""Bodies of other kinds, such as files, are passed on and counted, not kept."""
+NOTHING_ASKED = Ask(model="", is_stream=False, message_count=0, kind=Kind.OTHER, user_id="")
+
+
+class Draft:
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.id: UUID = new_id()
+        self.ask = NOTHING_ASKED
+        self.lineage = Lineage()
+        self.key: ClientKeyFacts | None = None
+        self.choice: Choice | None = None
+        self.attempts = 0
+        self.error_type = ""
+        self.error_message = ""
+        self.request_body = b""
+        self.request_is_whole = False
+        self._started_at = datetime.now(UTC)
+        self._start = time.perf_counter()
+        self._request_read = self._start
+        self._overhead_us = 0
+        self._first_byte: float | None = None
+        self._response_headers: Headers = ()
+        self._meter: Meter = NoMeter()
+        self._kept: list[bytes] = []
+        self._kept_bytes = 0
+        self._received_bytes = 0
+        self._keeps = False
+
+    # --- What the relay tells, in the order in which it happens ---------------------------------------------
+
+    def request_read(self, body: bytes) -> None:
+        self.request_body = body
+        self.request_is_whole = True
+        self._request_read = time.perf_counter()
+
+    async def tap_upload(self, body: AsyncIterator[bytes], keep_max_bytes: int) -> AsyncIterator[bytes]:
+        """Passes an upload on and keeps a copy of a small one that is text."""
+        kept: list[bytes] | None = [] if first(self.call.headers, b"content-type").startswith(TEXT_TYPES) else None
+        async for chunk in body:
+            if kept is not None:
+                kept.append(chunk)
+                if self.call.intake.received_bytes > keep_max_bytes:
+                    kept = None
+            yield chunk
+        if kept is not None:
+            self.request_read(b"".join(kept))
+
+    def calling(self) -> None:
+        self.attempts += 1
+        self._overhead_us = round((time.perf_counter() - self._request_read) * 1_000_000)
+
+    def answered(self, status: int, headers: Headers) -> None:
+        self._response_headers = headers
+        content_type = first(headers, b"content-type")
+        self._keeps = content_type.startswith(TEXT_TYPES)
+        is_message = self.ask.kind not in (Kind.OTHER, Kind.COUNT_TOKENS)
+        if content_type.startswith(EVENT_STREAM):
+            self._meter = StreamMeter()
+        elif is_message or status >= 400:
+            self._meter = JSONMeter()
+
+    def received(self, chunk: bytes, keep_max_bytes: int) -> None:
+        """Takes note of a piece of the answer: a pure tap."""
+        if self._first_byte is None:
+            self._first_byte = time.perf_counter()
+        self._received_bytes += len(chunk)
+        self._meter.feed(chunk)
+        if not self._keeps:
+            return
+        if self._kept_bytes + len(chunk) > keep_max_bytes:
+            self._keeps = False
+            return
+        self._kept_bytes += len(chunk)
+        self._kept.append(chunk)
+
+    def failed(self, error_type: str, message: str) -> None:
+        self.error_type, self.error_message = error_type, message
+
+    # --- Its end --------------------------------------------------------------------------------------------
+
+    def close(self, outcome: Outcome, status: int | None, *, keep_bodies: bool) -> Closed:
+        """`status` is what the client saw."""
+        metered = self._meter.finish()
+        if outcome is Outcome.COMPLETED and (metered.error_type or (status or 0) >= 400):
+            outcome = Outcome.API_ERROR
+        return Closed(self._exchange(outcome, status, metered), self._bodies() if keep_bodies else None)
+
+    def _exchange(self, outcome: Outcome, status: int | None, metered: Metered) -> Exchange:
+        key, choice, call, usage = self.key, self.choice, self.call, metered.usage
+        return Exchange(
+            id=self.id,
+            started_at=self._started_at,
+            duration_ms=self._milliseconds(time.perf_counter()),
+            first_byte_ms=None if self._first_byte is None else self._milliseconds(self._first_byte),
+            overhead_us=self._overhead_us,
+            domain_id=key.domain.id if key else None,
+            client_key_id=key.id if key else None,
+            credential_id=choice.credential.id if choice and choice.credential else None,
+            credential_source=choice.source if choice else "",
+            method=clean(call.method, 16),
+            path=clean(call.path, 500),
+            kind=self.ask.kind,
+            is_stream=self.ask.is_stream,
+            model=clean(self.ask.model, 200),
+            answered_model=clean(metered.model, 200),
+            message_count=self.ask.message_count,
+            session_id=clean(self.lineage.session_id, 100),
+            agent_id=clean(self.lineage.agent_id, 100),
+            parent_agent_id=clean(self.lineage.parent_agent_id, 100),
+            user_agent=clean(text(call.headers, b"user-agent"), 300),
+            client_address=clean(call.address, 64),
+            request_bytes=call.intake.received_bytes,
+            status=status,
+            outcome=outcome,
+            error_type=clean(self.error_type or metered.error_type, 64),
+            error_message=clean(self.error_message or metered.error_message, 500),
+            attempts=self.attempts,
+            upstream_request_id=clean(text(self._response_headers, b"request-id"), 100),
+            message_id=clean(metered.message_id, 100),
+            stop_reason=clean(metered.stop_reason, 64),
+            tool_calls=metered.tool_calls,
+            response_bytes=self._received_bytes,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cache_read_tokens=usage.cache_read_tokens,
+            cache_write_5m_tokens=usage.cache_write_5m_tokens,
+            cache_write_1h_tokens=usage.cache_write_1h_tokens,
+            web_search_requests=usage.web_search_requests,
+            web_fetch_requests=usage.web_fetch_requests,
+            code_execution_requests=usage.code_execution_requests,
+            usage_source=usage.source.value,
+            usage=usage.raw.decode("utf-8", "replace"),
+        )
+
+    def _bodies(self) -> Bodies:
+        return Bodies(
+            request_headers=for_record(self.call.headers),
+            response_headers=for_record(self._response_headers),
+            request=self.request_body,
+            response=self._kept,
+            request_is_whole=self.request_is_whole,
+            response_is_whole=self._kept_bytes == self._received_bytes,
+        )
+
+    def _milliseconds(self, until: float) -> int:
+        return round((until - self._start) * 1000)
+
+
+def clean(text: str, length: int) -> str:
+    """Fits a column; PostgreSQL refuses NUL, and lone surrogates are not text."""
+    if text.isascii() and "\0" not in text:
+        return text[:length]
+    return text.replace("\0", "").encode("utf-8", "replace").decode()[:length]

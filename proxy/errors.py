@@ -1,0 +1,95 @@
+"""What can go wrong on a request's way, as one tree. Each error knows its status, its type in the API's own words
+(facts/claude-api.md 5.2) and a sentence that says what to do.
+
+    ProxyError
+    ├── InvalidRequest 400   ├── Unauthenticated 401   ├── Forbidden 403      ├── NotFound 404
+    ├── MethodNotAllowed 405 ├── BodyTooSlow 408       ├── BodyTooLarge 413   ├── InternalFault 500
+    ├── NoCredential 503
+    └── UpstreamError
+        ├── UpstreamUnreachable 502
+        ├── UpstreamBroke 502
+        └── UpstreamSlow 504
+"""
+
+import msgspec
+
+
+class ProxyError(Exception):
+    status = 500
+    type = "api_error"
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def as_json(self, request_id: str) -> bytes:
+        return msgspec.json.encode(
+            {"type": "error", "error": {"type": self.type, "message": self.message}, "request_id": request_id}
+        )
+
+
+class InvalidRequest(ProxyError):
+    status, type = 400, "invalid_request_error"
+
+
+class Unauthenticated(ProxyError):
+    status, type = 401, "authentication_error"
+
+
+class Forbidden(ProxyError):
+    status, type = 403, "permission_error"
+
+
+class NotFound(ProxyError):
+    status, type = 404, "not_found_error"
+
+
+class MethodNotAllowed(ProxyError):
+    status, type = 405, "invalid_request_error"
+
+    def __init__(self, message: str, allowed: str) -> None:
+        super().__init__(message)
+        self.headers = ((b"allow", allowed.encode()),)
+
+
+class BodyTooSlow(ProxyError):
+    status, type = 408, "invalid_request_error"
+    # The client stopped in mid-body: the same try would only stop again.
+    headers = ((b"x-should-retry", b"false"), (b"connection", b"close"))
+
+
+class BodyTooLarge(ProxyError):
+    status, type = 413, "request_too_large"
+    headers = ((b"connection", b"close"),)
+
+
+class InternalFault(ProxyError):
+    status, type = 500, "api_error"
+
+
+class NoCredential(ProxyError):
+    status, type = 503, "api_error"
+    headers = ((b"x-should-retry", b"false"),)
+
+
+class UpstreamError(ProxyError):
+    """The Claude API did not give an answer, or not a whole one."""
+
+    status = 502
+
+
+class UpstreamUnreachable(UpstreamError):
+    pass
+
+
+class UpstreamBroke(UpstreamError):
+    pass
+
+
+class UpstreamSlow(UpstreamError):
+    status = 504
+
+
+class ClientGone(Exception):
+    """The client left before its request was complete: there is nobody to answer."""

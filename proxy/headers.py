@@ -1,0 +1,99 @@
+"""Which headers travel. Everything does, but for what belongs to one connection, to us, or to our network
+(facts/claude-api.md 2.10). Pure functions over the raw lists, so that order and repeats stay."""
+
+from collections.abc import Iterable, Sequence
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+CLIENT_AUTHENTICATION = frozenset({b"x-api-key", b"authorization", b"x-nexus-key", b"cookie"})
+_REWRITTEN = frozenset({b"host", b"content-length", b"expect", b"accept-encoding"})
+_OUR_NETWORK = frozenset({b"forwarded", b"via", b"x-real-ip", b"true-client-ip", b"cdn-loop", b"x-accel-buffering"})
+_NOT_SENT_UP = HOP_BY_HOP | CLIENT_AUTHENTICATION | _REWRITTEN | _OUR_NETWORK
+_NETWORK_STARTS = (b"x-forwarded-", b"cf-", b"x-nexus-")
+
+BETA = b"anthropic-beta"
+OAUTH_BETA = b"oauth-2025-04-20"
+
+
+def first(headers: Headers, name: bytes) -> bytes:
+    """The value of a header, or nothing."""
+    for key, value in headers:
+        if key == name:
+            return value
+    return b""
+
+
+def text(headers: Headers, name: bytes) -> str:
+    return first(headers, name).decode("latin-1")
+
+
+def for_upstream(headers: Headers, *, drop_origin: bool = False) -> list[tuple[bytes, bytes]]:
+    """A client's headers as the API gets them, still without the credential. No compression is asked for: it would
+    hide the usage from the meter and could not be passed on unchanged to a client that did not ask."""
+    named = _named_by_connection(headers)
+    kept = [
+        (name, value)
+        for name, value in headers
+        if name not in _NOT_SENT_UP and name not in named and not name.startswith(_NETWORK_STARTS)
+    ]
+    if drop_origin:
+        kept = [(name, value) for name, value in kept if name != b"origin"]
+    kept.append((b"accept-encoding", b"identity"))
+    return kept
+
+
+def with_bearer(headers: list[tuple[bytes, bytes]], token: str) -> list[tuple[bytes, bytes]]:
+    """Adds a bearer token and the beta that the API requires with it (facts/claude-api.md 2.11)."""
+    return [*merge_beta(headers, OAUTH_BETA), (b"authorization", b"Bearer " + token.encode())]
+
+
+def merge_beta(headers: Iterable[tuple[bytes, bytes]], beta: bytes) -> list[tuple[bytes, bytes]]:
+    """Appends a beta to the client's own list; what the client asked for always stays."""
+    merged = list(headers)
+    lines = [index for index, (name, _) in enumerate(merged) if name == BETA]
+    present = {part.strip() for index in lines for part in merged[index][1].split(b",")}
+    if beta in present:
+        return merged
+    if not lines:
+        return [*merged, (BETA, beta)]
+    last = lines[-1]
+    value = merged[last][1]
+    merged[last] = (BETA, value + b"," + beta if value.strip() else beta)
+    return merged
+
+
+def for_client(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """The API's headers as the client gets them: all but those of the connection that ended here."""
+    named = _named_by_connection([(name.lower(), value) for name, value in headers])
+    return [
+        (lower, value) for name, value in headers if (lower := name.lower()) not in HOP_BY_HOP and lower not in named
+    ]
+
+
+def for_record(headers: Headers) -> list[tuple[str, str]]:
+    """Headers as they may be stored: whatever could let someone in is left out."""
+    return [
+        (lower.decode("latin-1"), value.decode("latin-1"))
+        for name, value in headers
+        if (lower := name.lower()) not in CLIENT_AUTHENTICATION and lower not in (b"set-cookie", b"proxy-authorization")
+    ]
+
+
+def _named_by_connection(headers: Headers) -> frozenset[bytes]:
+    value = first(headers, b"connection")
+    if not value or value in (b"keep-alive", b"close"):
+        return frozenset()
+    return frozenset(part.strip().lower() for part in value.split(b","))

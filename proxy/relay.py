@@ -1,0 +1,168 @@
+"""The relay: the act of carrying one exchange, from the client's key to the record. This file is the table of
+contents; each step is one line and one collaborator."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+from accounts.keys import KeyRing, Refused
+from accounts.register import ClientKeyFacts, Snapshot
+from proxy import wire
+from proxy.conf import IntakeConf
+from proxy.draft import Draft
+from proxy.errors import (
+    BodyTooLarge,
+    ClientGone,
+    Forbidden,
+    InternalFault,
+    ProxyError,
+    Unauthenticated,
+    UpstreamError,
+)
+from proxy.headers import Headers, first, for_client, for_upstream
+from proxy.sender import Sender
+from proxy.upstream import Reply, Upstream
+from proxy.vault import Choice, Vault
+from telemetry.record.exchange import Kind, Outcome
+from telemetry.record.recorder import Recorder
+
+logger = logging.getLogger(__name__)
+
+KEPT_UPLOAD_MAX_BYTES = 1_000_000
+"""How much of a body that passes through unbuffered is kept for the record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How a path of the API is carried."""
+
+    kind: Kind
+    is_message: bool
+    """Read whole and looked into before it is sent; else it passes through as it arrives."""
+
+
+MESSAGES = Route(Kind.INFERENCE, is_message=True)
+COUNT_TOKENS = Route(Kind.COUNT_TOKENS, is_message=True)
+ANYTHING_ELSE = Route(Kind.OTHER, is_message=False)
+
+
+class Relay:
+    def __init__(
+        self,
+        *,
+        snapshot: Callable[[], Snapshot],
+        vault: Vault,
+        upstream: Upstream,
+        recorder: Recorder,
+        intake: IntakeConf,
+        keep_bodies: bool,
+    ) -> None:
+        self._snapshot = snapshot
+        self._keys = KeyRing(snapshot)
+        self._vault = vault
+        self._upstream = upstream
+        self._recorder = recorder
+        self._intake = intake
+        self._keep_bodies = keep_bodies
+
+    async def carry(self, draft: Draft, sender: Sender, route: Route) -> None:
+        """Carries one exchange to its end and records it exactly once, whatever that end is."""
+        await self._record(draft, sender, self._carry_guarded(draft, sender, route))
+
+    async def refuse(self, draft: Draft, sender: Sender, error: ProxyError) -> None:
+        """Answers and records a request that no route takes."""
+        await self._record(draft, sender, self._fail(draft, sender, error))
+
+    async def _record(self, draft: Draft, sender: Sender, end: Awaitable[Outcome]) -> None:
+        self._recorder.open()
+        outcome = Outcome.INTERRUPTED
+        try:
+            outcome = await end
+        except (ClientGone, asyncio.CancelledError):
+            if draft.call.intake.left:
+                outcome = Outcome.CANCELLED
+            raise
+        finally:
+            self._recorder.close(draft.close(outcome, sender.status, keep_bodies=self._keep_bodies))
+
+    async def _carry_guarded(self, draft: Draft, sender: Sender, route: Route) -> Outcome:
+        try:
+            await self._carry(draft, sender, route)
+            return Outcome.COMPLETED
+        except ProxyError as raised:
+            # A body that failed while the upstream was reading it surfaces as the upstream's failure.
+            error = draft.call.intake.error or raised
+        except Exception:
+            logger.exception("exchange %s failed in Nexus itself", draft.id)
+            error = InternalFault("Nexus failed to carry this request. Its log says more under this request id.")
+        return await self._fail(draft, sender, error)
+
+    async def _fail(self, draft: Draft, sender: Sender, error: ProxyError) -> Outcome:
+        head_had_left = sender.status is not None
+        draft.failed(error.type, error.message)
+        await sender.fail(error, draft.call.intake if isinstance(error, BodyTooLarge) else None)
+        if not isinstance(error, UpstreamError | InternalFault):
+            return Outcome.REFUSED
+        return Outcome.BROKEN if head_had_left else Outcome.UPSTREAM_FAILED
+
+    async def _carry(self, draft: Draft, sender: Sender, route: Route) -> None:
+        key, own_headers = self._authenticate(draft)
+        body = await self._take_body(draft, route)
+        choice = draft.choice = self._vault.choose(self._snapshot(), key, own_headers)
+        reply = await self._call(draft, choice, body, owns_cors=sender.owns_cors)
+        try:
+            await self._pass_on(draft, sender, reply)
+        finally:
+            reply.close()
+
+    def _authenticate(self, draft: Draft) -> tuple[ClientKeyFacts, Headers]:
+        presented, own_headers = draft.call.presented()
+        try:
+            draft.key = self._keys.authenticate(presented, draft.call.host)
+        except Refused as refused:
+            draft.key = refused.key
+            kind = Forbidden if refused.forbidden else Unauthenticated
+            raise kind(refused.message) from None
+        return draft.key, own_headers
+
+    async def _take_body(self, draft: Draft, route: Route) -> bytes | AsyncIterator[bytes]:
+        call = draft.call
+        if not route.is_message:
+            draft.lineage = wire.lineage(call.headers, "")
+            return await self._upload(draft, self._intake.max_bytes(call.path))
+        body = await call.intake.read(self._intake.max_bytes(call.path), call.declared_bytes)
+        draft.request_read(body)
+        draft.ask = wire.read(body, route.kind)
+        draft.lineage = wire.lineage(call.headers, draft.ask.user_id)
+        return body
+
+    async def _upload(self, draft: Draft, max_bytes: int) -> bytes | AsyncIterator[bytes]:
+        """A body that passes through as it arrives. One that is declared empty is taken at once, so that a client
+        who leaves is noticed while the answer is awaited."""
+        call = draft.call
+        chunked = bool(first(call.headers, b"transfer-encoding"))
+        if not call.declared_bytes and not chunked:
+            await call.intake.read(0, call.declared_bytes)
+            draft.request_read(b"")
+            return b""
+        return draft.tap_upload(call.intake.stream(max_bytes, call.declared_bytes), KEPT_UPLOAD_MAX_BYTES)
+
+    async def _call(
+        self, draft: Draft, choice: Choice, body: bytes | AsyncIterator[bytes], *, owns_cors: bool
+    ) -> Reply:
+        call = draft.call
+        headers = choice.authenticate(for_upstream(call.headers, drop_origin=owns_cors))
+        if not isinstance(body, bytes) and call.declared_bytes is not None:
+            headers.append((b"content-length", str(call.declared_bytes).encode()))
+        draft.calling()
+        return await self._upstream.send(call.method, call.target, headers, body)
+
+    async def _pass_on(self, draft: Draft, sender: Sender, reply: Reply) -> None:
+        headers = for_client(reply.headers)
+        draft.answered(reply.status, headers)
+        await sender.start(reply.status, headers)
+        async for chunk in reply.chunks():
+            draft.received(chunk, self._intake.capture_max_bytes)
+            await sender.body(chunk)
+        await sender.end()

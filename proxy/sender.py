@@ -1,0 +1,84 @@
+"""The answer's way out. Knows whether the head has left, and so how a failure can still be told."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from proxy.errors import ProxyError
+from proxy.headers import Headers, first
+from proxy.intake import Intake
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+REQUEST_ID = b"x-nexus-request-id"
+DISCARD_MAX_BYTES = 64_000_000
+DISCARD_SECONDS = 10.0
+
+
+class Sender:
+    def __init__(self, send: Send, request_id: str, cors: Headers = ()) -> None:
+        self._send = send
+        self._request_id = request_id
+        self._cors = cors
+        self._is_sse = False
+        self.status: int | None = None
+        """What the client was told; None while the head has not left."""
+        self.sent_bytes = 0
+
+    @property
+    def owns_cors(self) -> bool:
+        """The page's origin is ours to judge, not the API's."""
+        return bool(self._cors)
+
+    async def start(self, status: int, headers: Headers) -> None:
+        self.status = status
+        self._is_sse = first(headers, b"content-type").startswith(b"text/event-stream")
+        await self._send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [*self._without_cors(headers), (REQUEST_ID, self._request_id.encode())],
+            }
+        )
+
+    async def body(self, chunk: bytes) -> None:
+        self.sent_bytes += len(chunk)
+        await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+    async def end(self) -> None:
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def fail(self, error: ProxyError, unread: Intake | None = None) -> None:
+        """Says what went wrong: as an answer, as an event of the stream, or, in the middle of any other body, by not
+        completing it: the server then breaks the connection. `unread` is a body to take off the line first."""
+        if self.status is None:
+            await self._answer(error, unread)
+        elif self._is_sse:
+            await self.body(self._as_event(error))
+            await self.end()
+
+    async def _answer(self, error: ProxyError, unread: Intake | None) -> None:
+        content = error.as_json(self._request_id)
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(content)).encode()),
+            (b"request-id", self._request_id.encode()),
+            *error.headers,
+        ]
+        await self.start(error.status, headers)
+        await self.body(content)
+        if unread is not None:
+            await unread.discard(DISCARD_MAX_BYTES, DISCARD_SECONDS)
+        await self.end()
+
+    def _without_cors(self, headers: Headers) -> Headers:
+        if not self._cors:
+            return headers
+        return [*(pair for pair in headers if not pair[0].startswith(b"access-control-")), *self._cors]
+
+    def _as_event(self, error: ProxyError) -> bytes:
+        """Begins with a line end of its own: a half event that the upstream left behind becomes part of this error
+        instead of being taken for a whole one (the official SDKs then report the text they got)."""
+        content = {"type": "error", "error": {"type": error.type, "message": error.message}}
+        content["request_id"] = self._request_id
+        return b"\nevent: error\ndata: " + msgspec.json.encode(content) + b"\n\n"

@@ -1,0 +1,221 @@
+"""The call to the Claude API: httpx's API over aiohttp. Nothing outside this module knows either of them.
+
+aiohttp would normalise the URL, decode nothing and add headers of its own; `_Transport` keeps all of it as it came.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import aiohttp
+import httpx
+import yarl
+from httpx_aiohttp import AiohttpTransport
+
+from proxy.conf import UpstreamConf
+from proxy.errors import InvalidRequest, UpstreamBroke, UpstreamSlow, UpstreamUnreachable
+
+NO_AUTOMATIC_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+KEEP_ALIVE_SECONDS = 30
+PIECE_BYTES = 256 * 1024
+
+
+class Reply:
+    """An answer whose head has arrived. Whoever got it closes it."""
+
+    def __init__(self, response: httpx.Response, body: "_Body", idle_seconds: float) -> None:
+        self.status = response.status_code
+        self.headers: list[tuple[bytes, bytes]] = response.headers.raw
+        self._body = body
+        self._silence = Silence(idle_seconds)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body in the pieces in which it arrives. Raises UpstreamBroke, UpstreamSlow."""
+        with upstream_errors():
+            while chunk := await self._silence.limit(self._body.read_some):
+                yield chunk
+
+    def close(self) -> None:
+        """Ends the connection at once if the answer is not complete; else it was given back already."""
+        self._silence.close()
+        self._body.close()
+
+
+class Upstream:
+    def __init__(self, conf: UpstreamConf) -> None:
+        self._conf = conf
+        self._base = httpx.URL(conf.base_url)
+        self._base_path = yarl.URL(conf.base_url).raw_path.rstrip("/").encode()
+        self._transport: _Transport | None = None
+
+    async def send(
+        self,
+        method: str,
+        target: bytes,
+        headers: list[tuple[bytes, bytes]],
+        body: bytes | AsyncIterator[bytes],
+    ) -> Reply:
+        """`target` is the raw path and query. Raises UpstreamUnreachable, UpstreamSlow, UpstreamBroke."""
+        if self._transport is None:
+            self._transport = _Transport(self._conf)
+        stream = httpx.ByteStream(body) if isinstance(body, bytes) else _Upload(body)
+        request = httpx.Request(
+            method,
+            self._base,
+            headers=headers,
+            stream=stream,
+            extensions={"target": self._base_path + target, "body": body},
+        )
+        with upstream_errors():
+            try:
+                async with asyncio.timeout(self._conf.first_byte_seconds):
+                    response = await self._transport.handle_async_request(request)
+            except TimeoutError:
+                raise UpstreamSlow(
+                    f"The Claude API did not answer within {self._conf.first_byte_seconds:g} seconds."
+                ) from None
+        assert isinstance(response.stream, _Body)  # noqa: S101 (for the type checker)
+        return Reply(response, response.stream, self._conf.idle_seconds)
+
+    async def aclose(self) -> None:
+        if self._transport is not None:
+            await self._transport.aclose()
+
+
+class Silence:
+    """Limits how long a read may take. One timer serves a whole stream: a timer for each chunk cost more than
+    passing the chunk on."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        self._waiting_since: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._fired = False
+
+    async def limit(self, read: Any) -> bytes:
+        """Raises UpstreamSlow."""
+        self._task = asyncio.current_task()
+        self._waiting_since = self._loop.time()
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._seconds, self._check)
+        try:
+            chunk: bytes = await read()
+            return chunk
+        except asyncio.CancelledError:
+            if self._fired and self._task is not None and self._task.uncancel() == 0:
+                raise UpstreamSlow(
+                    f"The Claude API was silent for {self._seconds:g} seconds in the middle of its answer."
+                ) from None
+            raise
+        finally:
+            self._waiting_since = None
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _check(self) -> None:
+        waited = 0.0 if self._waiting_since is None else self._loop.time() - self._waiting_since
+        # Timers may fire a hair early; a millisecond short of the limit counts as the limit.
+        if waited < self._seconds - 0.001:
+            self._timer = self._loop.call_later(self._seconds - waited, self._check)
+        elif self._task is not None:
+            self._fired = True
+            self._task.cancel()
+
+
+class _Transport(AiohttpTransport):
+    """httpx's seam, kept to the byte: the raw request target, no automatic headers, no redirects, no cookies."""
+
+    def __init__(self, conf: UpstreamConf) -> None:
+        super().__init__(client=lambda: _session(conf))
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=conf.connect_seconds)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if not isinstance(self.client, aiohttp.ClientSession):
+            self.client = self.get_client()
+        base = request.url
+        target = request.extensions["target"].decode("ascii", "surrogateescape")
+        response = await self.client.request(
+            request.method,
+            yarl.URL(f"{base.scheme}://{base.netloc.decode()}{target}", encoded=True),
+            headers=request.headers.multi_items(),
+            data=_data(request.extensions["body"]),
+            allow_redirects=False,
+            timeout=self._timeout,
+        )
+        return httpx.Response(response.status, headers=response.raw_headers, stream=_Body(response), request=request)
+
+
+def _data(body: bytes | AsyncIterator[bytes]) -> bytes | AsyncIterator[bytes] | None:
+    """A body of zero bytes is sent as none: aiohttp would declare its length even for a GET. A large one goes in
+    pieces, so that a slow connection holds one of them and not the event loop."""
+    if isinstance(body, bytes) and len(body) > PIECE_BYTES:
+        return _pieces(body)
+    return body or None
+
+
+async def _pieces(body: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), PIECE_BYTES):
+        yield body[start : start + PIECE_BYTES]
+
+
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+
+    async def read_some(self) -> bytes:
+        """What has arrived, b"" at the end."""
+        return await self._response.content.readany()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while chunk := await self.read_some():
+            yield chunk
+
+    def close(self) -> None:
+        self._response.close()
+
+    async def aclose(self) -> None:
+        self.close()
+
+
+class _Upload(httpx.AsyncByteStream):
+    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+        self._chunks = chunks
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._chunks
+
+
+def _session(conf: UpstreamConf) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        skip_auto_headers=NO_AUTOMATIC_HEADERS,
+        auto_decompress=False,
+        max_line_size=64 * 1024,
+        max_field_size=64 * 1024,
+    )
+
+
+@contextlib.contextmanager
+def upstream_errors() -> Iterator[None]:
+    """Beyond this line there are only our own errors. The most specific kind of aiohttp's comes first."""
+    try:
+        yield
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+        raise UpstreamUnreachable(
+            f"The Claude API cannot be reached ({type(error).__name__}). Nexus's network or CLAUDE_API_BASE_URL "
+            "is the place to look."
+        ) from error
+    except aiohttp.InvalidURL:
+        raise InvalidRequest("The path of this request is not a valid URL.") from None
+    except (aiohttp.ClientError, ConnectionError) as error:
+        raise UpstreamBroke(
+            f"The connection to the Claude API broke before its answer was complete ({type(error).__name__})."
+        ) from error
+    except ValueError as error:
+        raise InvalidRequest(f"A header of this request cannot be passed on: {error}.") from None

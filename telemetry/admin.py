@@ -1,0 +1,130 @@
+"""The record in the admin: to be read, not to be changed."""
+
+from typing import Any
+
+import msgspec
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+
+from telemetry.models import BodyRow, ExchangeRow
+from telemetry.record.message import message_from_stream
+
+SHOWN_MAX_CHARACTERS = 200_000
+TEXT_STYLE = "white-space:pre-wrap;overflow-wrap:anywhere;max-height:40em;overflow:auto;margin:0"
+
+
+class MachineRows(admin.ModelAdmin):
+    """Rows that a machine wrote."""
+
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(ExchangeRow)
+class ExchangeAdmin(MachineRows):
+    list_display = (
+        "started_at",
+        "status",
+        "outcome",
+        "domain",
+        "client_key",
+        "kind",
+        "model",
+        "input_tokens",
+        "output_tokens",
+        "first_byte_ms",
+        "duration_ms",
+    )
+    list_filter = ("outcome", "kind", "is_stream", "domain")
+    list_select_related = ("domain", "client_key")
+    search_fields = ("=session_id", "=agent_id", "=upstream_request_id")
+    search_help_text = "A Nexus request id, an upstream request-id, a session id or an agent id, whole."
+    fieldsets = (
+        (None, {"fields": ("id", ("started_at", "duration_ms", "first_byte_ms", "overhead_us"))}),
+        ("Who", {"fields": (("domain", "client_key"), ("credential", "credential_source"), "user_agent")}),
+        ("Session", {"fields": (("session_id", "agent_id", "parent_agent_id"), "client_address")}),
+        ("Request", {"fields": (("method", "path"), ("kind", "is_stream", "model"), "request_bytes")}),
+        ("Answer", {"fields": (("status", "outcome", "stop_reason"), ("error_type", "error_message"))}),
+        ("Upstream", {"fields": (("answered_model", "attempts"), ("upstream_request_id", "message_id"))}),
+        (
+            "Usage",
+            {
+                "fields": (
+                    ("input_tokens", "output_tokens", "usage_source"),
+                    ("cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens"),
+                    ("tool_calls", "web_search_requests", "web_fetch_requests", "code_execution_requests"),
+                    "usage",
+                )
+            },
+        ),
+        ("Bodies", {"fields": ("message", "request", "response", "request_headers", "response_headers")}),
+    )
+    readonly_fields = ("message", "request", "response", "request_headers", "response_headers")
+
+    def get_queryset(self, request: HttpRequest) -> "QuerySet[ExchangeRow]":
+        return super().get_queryset(request).defer("usage", "error_message")
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        found, may_repeat = super().get_search_results(request, queryset, search_term)
+        try:
+            return found | queryset.filter(id=search_term.strip()), may_repeat
+        except ValueError:
+            return found, may_repeat
+
+    @admin.display(description="Answer, rebuilt from the stream")
+    def message(self, row: ExchangeRow) -> str:
+        message = message_from_stream(row.response_body() or b"")
+        return _shown(msgspec.json.encode(message)) if message else "—"
+
+    @admin.display(description="Request body")
+    def request(self, row: ExchangeRow) -> str:
+        return _shown(row.request_body())
+
+    @admin.display(description="Response body")
+    def response(self, row: ExchangeRow) -> str:
+        return _shown(row.response_body())
+
+    @admin.display(description="Request headers")
+    def request_headers(self, row: ExchangeRow) -> str:
+        return _header_lines(row, "request_headers")
+
+    @admin.display(description="Response headers")
+    def response_headers(self, row: ExchangeRow) -> str:
+        return _header_lines(row, "response_headers")
+
+
+def _header_lines(row: ExchangeRow, name: str) -> str:
+    body: BodyRow | None = getattr(row, "body", None)
+    if body is None:
+        return "Not kept."
+    pairs = msgspec.json.decode(getattr(body, name), type=list[tuple[str, str]])
+    return _boxed("\n".join(f"{header}: {value}" for header, value in pairs))
+
+
+def _shown(body: bytes | None) -> str:
+    """A body for reading: JSON indented, anything else as it is, cut where a browser would suffer."""
+    if body is None:
+        return "Not kept."
+    if not body:
+        return "Empty."
+    try:
+        text = msgspec.json.format(body, indent=2).decode()
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        text = body.decode("utf-8", "replace")
+    if len(text) > SHOWN_MAX_CHARACTERS:
+        text = f"{text[:SHOWN_MAX_CHARACTERS]}\n… cut here: {len(body):,} bytes in all"
+    return _boxed(text)
+
+
+def _boxed(text: str) -> str:
+    return format_html('<pre style="{}">{}</pre>', TEXT_STYLE, text)

