@@ -6,14 +6,15 @@ WORKDIR /nexus
 COPY pyproject.toml uv.lock README.md ./
 RUN uv sync --frozen --no-default-groups --no-install-project
 COPY . .
-RUN uv sync --frozen --no-default-groups
+RUN uv sync --frozen --no-default-groups && \
+    NEXUS_SECRET_KEY=build NEXUS_ENCRYPTION_KEYS=build STATIC_ROOT=/nexus/staticfiles .venv/bin/python manage.py collectstatic --noinput
 
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --create-home nexus && install -d -o nexus -g nexus /data
 COPY --from=build /nexus /nexus
 WORKDIR /nexus
 USER nexus
-ENV PATH=/nexus/.venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOST=0.0.0.0 PORT=8000 NEXUS_DATA=/data
+ENV PATH=/nexus/.venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOST=0.0.0.0 PORT=8000 STATIC_ROOT=/nexus/staticfiles NEXUS_DATA=/data
 VOLUME /data
 EXPOSE 8000
 STOPSIGNAL SIGTERM

@@ -14,7 +14,7 @@ from django.db import models
 VERSION = "v1:"
 
 
-class WrongEncryptionKey(Exception):
+class WrongEncryptionKey(ImproperlyConfigured):
     """A stored secret cannot be read with the keys in NEXUS_ENCRYPTION_KEYS."""
 
 

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 
 from celery.beat import Scheduler, Service
 from celery.platforms import SecurityWarning
-from celery.worker import state
 
 from nexus.celery import app
 
-STOP_SECONDS = 1.5
+BEAT_TICK_SECONDS = 0.5
+"""How long beat sleeps at most, and so how soon it notices that it should stop."""
+STOP_SECONDS = 1.0
 
 
 @contextlib.contextmanager
@@ -28,7 +29,7 @@ def celery_threads() -> Iterator[None]:
         quiet=True,
     )
     # The plain scheduler keeps its times in memory: no file beside the database.
-    beat = Service(app, scheduler_cls=Scheduler)
+    beat = Service(app, max_interval=BEAT_TICK_SECONDS, scheduler_cls=Scheduler)
     threads = [
         threading.Thread(target=worker.start, name="celery-worker", daemon=True),
         threading.Thread(target=beat.start, name="celery-beat", daemon=True),
@@ -38,7 +39,7 @@ def celery_threads() -> Iterator[None]:
     try:
         yield
     finally:
-        state.should_stop = 0
         beat.stop()
+        app.control.shutdown()
         for thread in threads:
             thread.join(STOP_SECONDS)

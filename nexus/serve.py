@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import connections
 
+from accounts import register
 from nexus import firstrun
 from nexus.embedded import celery_threads
 
@@ -20,18 +21,27 @@ KEEP_ALIVE_SECONDS = 75
 """Longer than the 60 seconds that load balancers in front of us keep a connection."""
 
 
-def serve(host: str, port: int, workers: int, *, announce: bool = True) -> None:
+def serve(host: str, port: int, workers: int) -> None:
     """Blocks until the process is told to stop. Raises ImproperlyConfigured for a set-up that cannot work."""
+    run(host, port, workers, prepare(workers))
+
+
+def prepare(workers: int) -> firstrun.Made:
+    """Brings the database up to date and makes what a first user needs. Raises ImproperlyConfigured."""
     if workers > 1 and not (settings.REDIS_URL and settings.DATABASE_URL):
         raise ImproperlyConfigured(
             f"{workers} workers need REDIS_URL and DATABASE_URL: without them each would count limits for itself. "
             "Set both, or serve with one worker."
         )
     call_command("migrate", interactive=False, verbosity=0)
+    register.load()  # a wrong encryption key is told here, in a sentence
     made = firstrun.ensure()
     connections.close_all()
-    if announce:
-        print(welcome(host, port, made), flush=True)  # noqa: T201 (this is for the person at the terminal)
+    return made
+
+
+def run(host: str, port: int, workers: int, made: firstrun.Made) -> None:
+    print(welcome(host, port, made), flush=True)  # noqa: T201 (this is for the person at the terminal)
     with _stopping_cleanly(), _celery():
         uvicorn.run("nexus.asgi:application", **server_options(host, port, workers))
 

@@ -120,7 +120,7 @@ LANGUAGE_CODE = "en"
 USE_TZ = True
 TIME_ZONE = "UTC"
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
+STATIC_ROOT = env.text("STATIC_ROOT", help="Folder of collected static files; none: the packages' own are served") or None
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
 
@@ -187,5 +187,9 @@ LOGGING = {
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "stream": sys.stderr, "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
-    "loggers": {name: {"level": LOG_LEVEL} for name in ("nexus", "proxy", "telemetry", "accounts")},
+    "loggers": {
+        **{name: {"level": LOG_LEVEL} for name in ("nexus", "proxy", "telemetry", "accounts")},
+        # It would warn of each ordinary stop of the embedded worker.
+        "celery.worker.control": {"level": "ERROR"},
+    },
 }

@@ -92,6 +92,10 @@ class Draft:
         self._kept_bytes += len(chunk)
         self._kept.append(chunk)
 
+    @property
+    def answer_is_cut(self) -> bool:
+        return self._meter.is_cut
+
     def failed(self, error_type: str, message: str) -> None:
         self.error_type, self.error_message = error_type, message
 

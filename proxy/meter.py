@@ -36,12 +36,18 @@ class Metered(msgspec.Struct, frozen=True, kw_only=True):
 class Meter(Protocol):
     def feed(self, chunk: bytes) -> None: ...
 
+    @property
+    def is_cut(self) -> bool:
+        """The answer began and has not come to its own end: if nothing more comes, it is not whole."""
+
     def finish(self, *, drained: bool = False) -> Metered:
         """The facts so far. *drained*: the client had left, and the upstream was read on."""
 
 
 class NoMeter:
     """For answers that cost no tokens."""
+
+    is_cut = False
 
     def feed(self, chunk: bytes) -> None:
         pass
@@ -52,6 +58,8 @@ class NoMeter:
 
 class JSONMeter:
     """For answers that come whole: messages, and errors in their place."""
+
+    is_cut = False
 
     def __init__(self, max_bytes: int = MAX_JSON_BYTES) -> None:
         self._max_bytes = max_bytes
@@ -107,7 +115,13 @@ class StreamMeter:
         self._tool_calls = 0
         self._error_type = ""
         self._error_message = ""
+        self._saw_message_start = False
         self._saw_message_stop = False
+
+    @property
+    def is_cut(self) -> bool:
+        ended = self._saw_message_stop or self._error_type or self._decoder.lost
+        return self._saw_message_start and not ended
 
     def feed(self, chunk: bytes) -> None:
         for event in self._decoder.feed(chunk):
@@ -133,6 +147,7 @@ class StreamMeter:
         message = _decode(_answer, event.message) if event else None
         if message is None:
             return
+        self._saw_message_start = True
         self._model = _text(message.model)
         self._message_id = _text(message.id)
         self._reports.begin(message.usage)

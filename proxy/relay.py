@@ -18,6 +18,7 @@ from proxy.errors import (
     InternalFault,
     ProxyError,
     Unauthenticated,
+    UpstreamBroke,
     UpstreamError,
 )
 from proxy.headers import Headers, first, for_client, for_upstream
@@ -93,6 +94,8 @@ class Relay:
         except ProxyError as raised:
             # A body that failed while the upstream was reading it surfaces as the upstream's failure.
             error = draft.call.intake.error or raised
+        except ClientGone:
+            raise
         except Exception:
             logger.exception("exchange %s failed in Nexus itself", draft.id)
             error = InternalFault("Nexus failed to carry this request. Its log says more under this request id.")
@@ -165,4 +168,7 @@ class Relay:
         async for chunk in reply.chunks():
             draft.received(chunk, self._intake.capture_max_bytes)
             await sender.body(chunk)
+        if draft.answer_is_cut:
+            # Where only the end of the connection ends a body, an upstream that died looks like one that finished.
+            raise UpstreamBroke("The Claude API's stream ended before its message did.")
         await sender.end()

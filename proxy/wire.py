@@ -14,7 +14,7 @@ USER_ID_MAX_LENGTH = 100
 _EMPTY = msgspec.Raw(b"null")
 
 
-class _Message(msgspec.Struct):
+class _Message(msgspec.Struct, gc=False):
     role: str = ""
     content: msgspec.Raw = _EMPTY
 

@@ -59,7 +59,7 @@ def tool(index: int, *pieces: str, kind: str = "tool_use", name: str = "get_weat
     return block(index, start, *({"type": "input_json_delta", "partial_json": piece} for piece in pieces))
 
 
-def message_delta(stop_reason: str | None, *, usage: Any, beside: Event | None = None, **delta: Any) -> Event:
+def message_delta(stop_reason: Any, *, usage: Any, beside: Event | None = None, **delta: Any) -> Event:
     changed = {"stop_reason": stop_reason, "stop_sequence": None, **delta}
     return {"type": "message_delta", "delta": changed, "usage": usage, **(beside or {})}
 
@@ -67,11 +67,12 @@ def message_delta(stop_reason: str | None, *, usage: Any, beside: Event | None =
 PING: Event = {"type": "ping"}
 STOP: Event = {"type": "message_stop"}
 
+_GREETING = text(0, "Hello", ", wörld 🌍", '!\nIt is "quoted" \\ and \u2028 odd.')
 TEXT = [
     message_start(),
-    *text(0, "Hello", ", wörld 🌍", '!\nIt is "quoted" \\ and \u2028 odd.')[:2],
+    *_GREETING[:2],
     PING,
-    *text(0, "Hello", ", wörld 🌍", '!\nIt is "quoted" \\ and \u2028 odd.')[2:],
+    *_GREETING[2:],
     message_delta("end_turn", usage={"output_tokens": 15}),
     STOP,
 ]
@@ -257,9 +258,13 @@ CONTAINER = [
 UNKNOWN = [
     message_start(),
     {"type": "weather_report", "index": 0, "sky": "clear"},
-    *text(0, "Still here")[:2],
-    {"type": "content_block_delta", "index": 0, "delta": {"type": "aroma_delta", "aroma": "coffee"}},
-    *text(0, ".")[1:],
+    *block(
+        0,
+        {"type": "text", "text": ""},
+        {"type": "text_delta", "text": "Still here"},
+        {"type": "aroma_delta", "aroma": "coffee"},
+        {"type": "text_delta", "text": "."},
+    ),
     message_delta("end_turn", usage={"output_tokens": 8, "brand_new_tokens": 2}),
     STOP,
 ]
@@ -319,7 +324,7 @@ FALLBACK = [
     *tool(2, '{"q": 1}', kind="mcp_tool_use", name="ask", server_name="docs"),
     message_delta(
         "end_turn",
-        usage={"input_tokens": 30, "output_tokens": 70, "fallback_credit": {"status": "applied"}},
+        usage={"input_tokens": 30, "output_tokens": 70, "fallback_credit": {"status": {"type": "redeemed"}}},
         beside={"input_transformations": []},
     ),
     STOP,

@@ -1,13 +1,19 @@
 """Bodies as they are stored: compressed, and read back byte for byte."""
 
+import threading
+
 import zstandard
 
 CODEC = "zstd"
 _LEVEL = 3
+_threads = threading.local()
 
 
 def compress(body: bytes) -> bytes:
-    return zstandard.compress(body, _LEVEL)
+    compressor: zstandard.ZstdCompressor | None = getattr(_threads, "compressor", None)
+    if compressor is None:  # it costs more than a small body, and must not be shared between threads
+        compressor = _threads.compressor = zstandard.ZstdCompressor(level=_LEVEL)
+    return compressor.compress(body)
 
 
 def decompress(stored: bytes, codec: str) -> bytes:

@@ -76,9 +76,9 @@ class MessageBuilder:
         if self._message is None:
             return
         self._usage |= _without_nulls(_object(data.pop("usage", None)))
-        self._message |= _without_nulls(_object(data.pop("delta", None)))
-        data.pop("type", None)
-        self._message |= _without_nulls(data)
+        changes = _without_nulls(_object(data.pop("delta", None)) | data)
+        changes.pop("type", None)
+        self._message |= changes
 
     def _keep_error(self, data: dict[str, Any]) -> None:
         self.error = _object(data.get("error"))

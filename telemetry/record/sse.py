@@ -9,7 +9,6 @@ MAX_PENDING_BYTES = 16 * 1024 * 1024
 
 _LINE_END = rb"(?:\r\n|\r(?!\n)|\n)"
 _EMPTY_LINE = re.compile(_LINE_END + rb"(?:\r\n|\r|\n)")
-_OVERLAP = 3  # an empty line is at most b"\r\n\r\n", so this much of it may have come with the chunk before
 
 
 class SSEEvent(msgspec.Struct, frozen=True, gc=False):
@@ -57,7 +56,8 @@ class SSEDecoder:
         if self.lost:
             return []
         pending = self._pending
-        start, search_from = 0, max(0, len(pending) - _OVERLAP)
+        start = 0
+        search_from = max(0, len(pending) - 1)  # the last line may have ended just there
         pending += chunk
         events = []
         while match := _EMPTY_LINE.search(pending, search_from):

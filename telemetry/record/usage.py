@@ -16,9 +16,9 @@ class UsageSource(StrEnum):
     """Where the output tokens of a usage come from."""
 
     FINAL = "final"
-    """The API's last word, which the client got too."""
+    """The API's last word."""
     DRAINED = "drained"
-    """The API's last word, read on for after the client had left."""
+    """The API's last word too, but only read because the stream was read on after the client had left."""
     ESTIMATED = "estimated"
     """The last word never came: input as first reported, output from the characters that did come."""
     NONE = "none"
@@ -81,7 +81,7 @@ class UsageReports:
             web_search_requests=peak("web_search_requests", 0),
             web_fetch_requests=peak("web_fetch_requests", 0),
             code_execution_requests=peak("code_execution_requests", 0),
-            raw=msgspec.json.encode(self._merged) if self._merged else b"",
+            raw=_encoded(self._merged) if self._merged else b"",
             source=source,
         )
 
@@ -111,15 +111,16 @@ class UsageReports:
         write_1h = self._peaks.get("ephemeral_1h_input_tokens", 0)
         if total <= write_5m + write_1h:
             return write_5m, write_1h
-        return _split_by_iterations(self._merged.get("iterations", _NULL), total) or (
-            total - write_1h,
-            write_1h,
-        )
+        split = _split_by_iterations(self._merged.get("iterations", _NULL), total)
+        return split or (total - write_1h, write_1h)
+
+
+_Count = Annotated[int, msgspec.Meta(ge=0, le=COUNT_MAX)]
 
 
 class _Split(msgspec.Struct):
-    ephemeral_5m_input_tokens: int = 0
-    ephemeral_1h_input_tokens: int = 0
+    ephemeral_5m_input_tokens: _Count = 0
+    ephemeral_1h_input_tokens: _Count = 0
 
 
 class _Iteration(msgspec.Struct):
@@ -128,20 +129,20 @@ class _Iteration(msgspec.Struct):
 
 
 _NULL = msgspec.Raw(b"null")
-_COUNTERS = {
+_GROUPS = {
     "cache_creation": ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"),
     "server_tool_use": ("web_search_requests", "web_fetch_requests", "code_execution_requests"),
 }
 _TOKENS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_integer: msgspec.json.Decoder[int] = msgspec.json.Decoder(Annotated[int, msgspec.Meta(ge=0, le=COUNT_MAX)])
+_integer: msgspec.json.Decoder[int] = msgspec.json.Decoder(_Count)
 _iterations = msgspec.json.Decoder(list[_Iteration])
 
 
 def _counts(fields: dict[str, msgspec.Raw]) -> dict[str, int]:
     """The counters of a usage object that are counts; each is read alone, so a bad one costs no other."""
     found = {name: fields[name] for name in _TOKENS if name in fields}
-    for group, names in _COUNTERS.items():
+    for group, names in _GROUPS.items():
         if group in fields:
             values = _object(fields[group])
             found |= {name: values[name] for name in names if name in values}
@@ -150,7 +151,8 @@ def _counts(fields: dict[str, msgspec.Raw]) -> dict[str, int]:
 
 def _count(raw: msgspec.Raw) -> int | None:
     try:
-        return _integer.decode(raw)
+        count: int = _integer.decode(raw)
+        return count
     except (ValueError, RecursionError):
         return None
 
@@ -160,6 +162,11 @@ def _object(raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
         return _fields.decode(raw)
     except (ValueError, RecursionError):
         return {}
+
+
+def _encoded(fields: dict[str, msgspec.Raw]) -> bytes:
+    """Always valid UTF-8, which raw values need not be."""
+    return msgspec.json.encode(fields).decode(errors="replace").encode()
 
 
 def _split_by_iterations(raw: msgspec.Raw, total: int) -> tuple[int, int] | None:

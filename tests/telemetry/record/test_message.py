@@ -71,14 +71,14 @@ def as_the_sdk_has_it(message: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("beta", [False, True], ids=["ga", "beta"])
-@pytest.mark.parametrize("name", STREAMS.keys() - BETA_ONLY - {"mid-stream error"})
+@pytest.mark.parametrize("name", sorted(STREAMS.keys() - BETA_ONLY - {"mid-stream error"}))
 def test_it_rebuilds_what_the_sdk_rebuilds(name: str, beta: bool) -> None:
     ours = message_from_stream(STREAMS[name])
     assert ours is not None
     assert as_the_sdk_has_it(ours) == sdk_message(STREAMS[name], beta=beta)
 
 
-@pytest.mark.parametrize("name", BETA_ONLY)
+@pytest.mark.parametrize("name", sorted(BETA_ONLY))
 def test_it_rebuilds_what_the_beta_sdk_rebuilds(name: str) -> None:
     ours = message_from_stream(STREAMS[name])
     assert ours is not None
@@ -163,6 +163,32 @@ def test_it_overlays_usage_and_never_adds() -> None:
 
 def test_it_names_the_model_that_took_over() -> None:
     assert built_from(*streams.FALLBACK)["model"] == FALLBACK_MODEL
+
+
+def test_it_keeps_the_model_where_none_is_said_to_take_over() -> None:
+    assert built_from(message_start(), *block(0, {"type": "fallback", "to": {}}))["model"] == streams.MODEL
+
+
+def test_it_puts_blocks_in_the_order_of_their_index() -> None:
+    message = built_from(message_start(), *streams.text(2, "c"), *streams.text(0, "a"), *streams.text(1, "b"))
+    assert [content["text"] for content in message["content"]] == ["a", "b", "c"]
+
+
+def test_it_adds_citations_to_those_that_a_block_starts_with() -> None:
+    start = {"type": "text", "text": "", "citations": [1]}
+    message = built_from(message_start(), *block(0, start, {"type": "citations_delta", "citation": 2}))
+    assert message["content"][0]["citations"] == [1, 2]
+
+
+def test_it_keeps_what_a_message_is_whatever_a_delta_says() -> None:
+    message = built_from(*streams.TEXT, message_delta(None, usage={}, type="x", content="x"))
+    assert (message["type"], message["content"]) == ("message", built_from(*streams.TEXT)["content"])
+
+
+def test_it_knows_one_message_a_stream() -> None:
+    second = message_start()
+    second["message"]["id"] = "msg_2"
+    assert built_from(message_start(), second)["id"] == message_start()["message"]["id"]
 
 
 def test_it_keeps_what_a_later_null_does_not_take_back() -> None:

@@ -2,7 +2,7 @@ import re
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from telemetry.record.sse import SSEDecoder, SSEEvent
@@ -32,22 +32,14 @@ def by_the_book(stream: bytes) -> list[SSEEvent]:
     return events
 
 
-def pieces(stream: bytes, cuts: list[int]) -> list[bytes]:
-    edges = [0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
-    return [stream[start:end] for start, end in pairwise(edges)]
-
-
-ANY_CUTS = st.lists(st.integers(min_value=0, max_value=100_000), max_size=12)
-ANY_STREAM = st.lists(
-    st.sampled_from(
-        [
-            *(b"event", b"data", b"id", b":", b": ", b" ", b"x", b"\n", b"\r", b"\r\n", b"\n\n"),
-            *(b"event: a\ndata: {}\n\n", b"event: a\ndata: ", b"\ndata:"),
-            *(b"\0", b"\xff", b"\x85", b"\xe2\x80\xa8"),
-        ]
-    ),
-    max_size=30,
-).map(b"".join)
+TOKENS = st.sampled_from(
+    [
+        *(b"event", b"data", b"id", b":", b": ", b" ", b"x", b"\n", b"\r", b"\r\n", b"\n\n"),
+        *(b"event: a\ndata: {}\n\n", b"event: a\ndata: ", b"\ndata:"),
+        *(b"\0", b"\xff", b"\x85", b"\xe2\x80\xa8"),
+    ]
+)
+CHUNKS = st.lists(st.lists(TOKENS, max_size=6).map(b"".join), max_size=12)
 
 
 def test_it_returns_an_event_as_soon_as_its_blank_line_is_there() -> None:
@@ -128,11 +120,16 @@ def test_it_returns_the_same_events_byte_by_byte(name: str) -> None:
     assert events_of(*(stream[i : i + 1] for i in range(len(stream)))) == by_the_book(stream)
 
 
-@given(stream=ANY_STREAM, cuts=ANY_CUTS)
-def test_it_goes_by_the_book_for_any_bytes_in_any_pieces(stream: bytes, cuts: list[int]) -> None:
-    assert events_of(*pieces(stream, cuts)) == by_the_book(stream)
+@given(name=st.sampled_from(sorted(STREAMS)), cuts=st.lists(st.integers(0, 3000), max_size=40))
+def test_it_returns_the_same_events_in_any_pieces(name: str, cuts: list[int]) -> None:
+    stream = STREAMS[name]
+    edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
+    assert events_of(*(stream[start:end] for start, end in pairwise(edges))) == by_the_book(stream)
 
 
-@given(stream=ANY_STREAM)
-def test_it_goes_by_the_book_for_any_bytes_in_one_piece(stream: bytes) -> None:
-    assert events_of(stream) == by_the_book(stream)
+@given(CHUNKS)
+@example([b"event: a\rdata: 1\ndata: 2\n\n"])
+@example([b"data: 1\n", b"event: a\ndata: 2\n\n"])
+@example([b"data: 1\r", b"\ndata: 2\r\n\r", b"\nevent: a\ndata: 3\n\n"])
+def test_it_goes_by_the_book_for_any_bytes_in_any_pieces(chunks: list[bytes]) -> None:
+    assert events_of(*chunks) == by_the_book(b"".join(chunks))
