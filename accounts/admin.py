@@ -94,6 +94,9 @@ class CredentialAdmin(admin.ModelAdmin):
     readonly_fields = ("masked", "fingerprint", "created_at")
     autocomplete_fields = ("domain",)
 
+    def get_fields(self, request: HttpRequest, obj: Credential | None = None) -> tuple[str, ...]:
+        return CredentialForm.Meta.fields if obj is None else (*CredentialForm.Meta.fields, *self.readonly_fields)
+
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Credential]":
         # Lists work without the encryption key, and a page holds no secret that it does not need.
         return super().get_queryset(request).defer("secret")

@@ -13,7 +13,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bench.asgi import App
 
-ABORT = "bench.abort"
+TRANSPORT = "bench.transport"
+"""Extension of the scope: the connection's asyncio transport, to cut it or to see that it is closing."""
 
 
 @contextmanager
@@ -31,10 +32,10 @@ def in_thread(app: App, port: int = 0) -> Iterator[str]:
         thread.join(timeout=10)
 
 
-def until_stopped(app: App, port: int = 0) -> None:
+def until_stopped(app: App, port: int = 0, *, lifespan: bool = False) -> None:
     """Says on stdout where it listens, and returns after SIGTERM or SIGINT."""
     listener = _listen(port)
-    server = _Server(_config(app))
+    server = _Server(_config(app, lifespan=lifespan))
     # Also after uvicorn has put its own handlers away, when it raises the signal that stopped it once more.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
@@ -51,12 +52,12 @@ def _url(listener: socket.socket) -> str:
     return f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
-def _config(app: App) -> uvicorn.Config:
+def _config(app: App, *, lifespan: bool = False) -> uvicorn.Config:
     return uvicorn.Config(
         cast(Any, app),
         http=_Protocol,
         loop="uvloop",
-        lifespan="off",
+        lifespan="on" if lifespan else "off",
         ws="none",
         log_config=None,
         proxy_headers=False,
@@ -76,7 +77,7 @@ class _Server(uvicorn.Server):
 
 
 class _Protocol(HttpToolsProtocol):
-    """Lets an app cut its connection, which ASGI has no word for, and keeps quiet about it.
+    """Shows an app its connection, for what ASGI has no word for, and keeps quiet about what it does with it.
 
     The loggers are set here, not in Config: that would change uvicorn's for the whole process.
     """
@@ -89,4 +90,4 @@ class _Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
-        cast(dict[str, Any], self.scope)["extensions"] = {ABORT: self.transport.abort}
+        cast(dict[str, Any], self.scope)["extensions"] = {TRANSPORT: self.transport}

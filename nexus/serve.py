@@ -1,6 +1,7 @@
 """`nexus serve`: everything in one process, or several web workers on PostgreSQL and Redis."""
 
 import contextlib
+import math
 import signal
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,6 @@ from accounts import register
 from nexus import firstrun
 from nexus.embedded import celery_threads
 
-DRAIN_SECONDS = 30
 KEEP_ALIVE_SECONDS = 75
 """Longer than the 60 seconds that load balancers in front of us keep a connection."""
 
@@ -63,7 +63,7 @@ def server_options(host: str, port: int, workers: int) -> dict[str, Any]:
         # Whoever is in front of us is told by the operator, not by a header that any client can set.
         "proxy_headers": False,
         "timeout_keep_alive": KEEP_ALIVE_SECONDS,
-        "timeout_graceful_shutdown": DRAIN_SECONDS,
+        "timeout_graceful_shutdown": math.ceil(settings.NEXUS_DRAIN_SECONDS),
     }
 
 

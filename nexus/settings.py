@@ -21,6 +21,7 @@ if LOG_LEVEL not in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
     raise ImproperlyConfigured(f"LOG_LEVEL={LOG_LEVEL!r}: use debug, info, warning or error.")
 HOST = env.text("HOST", "127.0.0.1", help="Address that `nexus serve` listens on")
 PORT = env.integer("PORT", 8000, help="Port that `nexus serve` listens on")
+NEXUS_DRAIN_SECONDS = env.seconds("NEXUS_DRAIN_SECONDS", 30, help="How long a stop waits for running exchanges")
 REDIS_URL = env.url("REDIS_URL", "", help="Redis that several processes share", schemes=("redis", "rediss"))
 NEXUS_DATA.mkdir(parents=True, exist_ok=True, mode=0o700)
 
@@ -120,7 +121,8 @@ LANGUAGE_CODE = "en"
 USE_TZ = True
 TIME_ZONE = "UTC"
 STATIC_URL = "static/"
-STATIC_ROOT = env.text("STATIC_ROOT", help="Folder of collected static files; none: the packages' own are served") or None
+# Without a folder of collected files the packages' own are served.
+STATIC_ROOT = env.text("STATIC_ROOT", help="Folder of collected static files") or None
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
 
@@ -145,6 +147,8 @@ else:
         "pool": {"min_size": 1, "max_size": DB_POOL_SIZE, "timeout": 5},
     }
     _database["CONN_MAX_AGE"] = 0
+# Tests that cross threads need a file: SQLite in memory locks whole tables between connections.
+_database["TEST"] = {"NAME": None if DATABASE_URL else str(NEXUS_DATA / "tests.db")}
 DATABASES = {"default": _database}
 
 # --- Redis, or its equivalents in one process ------------------------------------------------------------------

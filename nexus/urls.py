@@ -1,4 +1,10 @@
 from django.contrib import admin
 from django.urls import include, path
 
-urlpatterns = [path("admin/", admin.site.urls), path("", include("dashboard.urls"))]
+from accounts.views import login
+
+urlpatterns = [
+    path("admin/login/", login),
+    path("admin/", admin.site.urls),
+    path("", include("dashboard.urls")),
+]

@@ -16,7 +16,8 @@ from proxy.vault import Vault
 from telemetry.record.recorder import Recorder
 from telemetry.record.store import store
 
-
+CUT_SECONDS = 2.0
+CUT_POLL_SECONDS = 0.02
 GIL_SWITCH_SECONDS = 0.0005
 GC_THRESHOLDS = (20_000, 20, 100)
 
@@ -57,13 +58,20 @@ class Node:
         self._freshness = asyncio.create_task(self.register.keep_fresh())
 
     async def stop(self) -> None:
-        """After the last exchange: the record goes last."""
+        """After the server has drained: what it cut short is recorded, and the record goes last."""
+        await self._wait_for_open_exchanges()
         if self._freshness is not None:
             self._freshness.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._freshness
         await self.upstream.aclose()
         await sync_to_async(self.recorder.stop, thread_sensitive=False)()
+
+    async def _wait_for_open_exchanges(self) -> None:
+        for _ in range(round(CUT_SECONDS / CUT_POLL_SECONDS)):
+            if not self.recorder.ledger().in_flight:
+                return
+            await asyncio.sleep(CUT_POLL_SECONDS)
 
 
 def _tune_interpreter() -> None:

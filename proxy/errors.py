@@ -4,7 +4,7 @@
     ProxyError
     ├── InvalidRequest 400   ├── Unauthenticated 401   ├── Forbidden 403      ├── NotFound 404
     ├── MethodNotAllowed 405 ├── BodyTooSlow 408       ├── BodyTooLarge 413   ├── InternalFault 500
-    ├── NoCredential 503
+    ├── NoCredential 503     ├── Stopping 503
     └── UpstreamError
         ├── UpstreamUnreachable 502
         ├── UpstreamBroke 502
@@ -71,6 +71,10 @@ class InternalFault(ProxyError):
 class NoCredential(ProxyError):
     status, type = 503, "api_error"
     headers = ((b"x-should-retry", b"false"),)
+
+
+class Stopping(ProxyError):
+    status = 503
 
 
 class UpstreamError(ProxyError):

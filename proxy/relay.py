@@ -2,6 +2,7 @@
 contents; each step is one line and one collaborator."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from proxy.errors import (
     Forbidden,
     InternalFault,
     ProxyError,
+    Stopping,
     Unauthenticated,
     UpstreamBroke,
     UpstreamError,
@@ -30,6 +32,7 @@ from telemetry.record.recorder import Recorder
 
 logger = logging.getLogger(__name__)
 
+GOODBYE_SECONDS = 1.0
 KEPT_UPLOAD_MAX_BYTES = 1_000_000
 """How much of a body that passes through unbuffered is kept for the record."""
 
@@ -83,9 +86,19 @@ class Relay:
         except (ClientGone, asyncio.CancelledError):
             if draft.call.intake.left:
                 outcome = Outcome.CANCELLED
+            else:
+                await self._say_goodbye(draft, sender)
             raise
         finally:
             self._recorder.close(draft.close(outcome, sender.status, keep_bodies=self._keep_bodies))
+
+    async def _say_goodbye(self, draft: Draft, sender: Sender) -> None:
+        """The process stops and cut this exchange short: its client hears of it, if it listens."""
+        error = Stopping("Nexus was stopped before this answer was complete. Try again.")
+        draft.failed(error.type, error.message)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await sender.fail(error)
 
     async def _carry_guarded(self, draft: Draft, sender: Sender, route: Route) -> Outcome:
         try:

@@ -1,6 +1,7 @@
 """The record in the admin: to be read, not to be changed."""
 
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from django.contrib import admin
@@ -32,23 +33,11 @@ class MachineRows(admin.ModelAdmin):
 
 @admin.register(ExchangeRow)
 class ExchangeAdmin(MachineRows):
-    list_display = (
-        "started_at",
-        "status",
-        "outcome",
-        "domain",
-        "client_key",
-        "kind",
-        "model",
-        "input_tokens",
-        "output_tokens",
-        "first_byte_ms",
-        "duration_ms",
-    )
+    list_display = ("started", "status", "outcome", "caller", "kind", "asked_model", "tokens", "took")
     list_filter = ("outcome", "kind", "is_stream", "domain")
-    list_select_related = ("domain", "client_key")
-    search_fields = ("=session_id", "=agent_id", "=upstream_request_id")
-    search_help_text = "A Nexus request id, an upstream request-id, a session id or an agent id, whole."
+    list_select_related = ("client_key",)
+    search_fields = ("session_id__exact", "agent_id__exact", "upstream_request_id__exact")
+    search_help_text = "A Nexus request id, an upstream request-id, a session or an agent id: the whole of it."
     fieldsets = (
         (None, {"fields": ("id", ("started_at", "duration_ms", "first_byte_ms", "overhead_us"))}),
         ("Who", {"fields": (("domain", "client_key"), ("credential", "credential_source"), "user_agent")}),
@@ -77,9 +66,32 @@ class ExchangeAdmin(MachineRows):
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         found, may_repeat = super().get_search_results(request, queryset, search_term)
         try:
-            return found | queryset.filter(id=search_term.strip()), may_repeat
+            exchange_id = UUID(search_term.strip())
         except ValueError:
             return found, may_repeat
+        return found | queryset.filter(id=exchange_id), may_repeat
+
+    @admin.display(description="Started (UTC)", ordering="started_at")
+    def started(self, row: ExchangeRow) -> str:
+        return _on_one_line(f"{row.started_at:%Y-%m-%d %H:%M:%S}")
+
+    @admin.display(description="Client key")
+    def caller(self, row: ExchangeRow) -> str:
+        return row.client_key.name if row.client_key else "—"
+
+    @admin.display(description="Model", ordering="model")
+    def asked_model(self, row: ExchangeRow) -> str:
+        return _on_one_line(row.model or "—")
+
+    @admin.display(description="Tokens in / out")
+    def tokens(self, row: ExchangeRow) -> str:
+        read = row.input_tokens + row.cache_read_tokens + row.cache_write_5m_tokens + row.cache_write_1h_tokens
+        return _on_one_line(f"{read:,} / {row.output_tokens:,}")
+
+    @admin.display(description="ms, first byte / all")
+    def took(self, row: ExchangeRow) -> str:
+        first = "—" if row.first_byte_ms is None else f"{row.first_byte_ms:,}"
+        return _on_one_line(f"{first} / {row.duration_ms:,}")
 
     @admin.display(description="Answer, rebuilt from the stream")
     def message(self, row: ExchangeRow) -> str:
@@ -124,6 +136,10 @@ def _shown(body: bytes | None) -> str:
     if len(text) > SHOWN_MAX_CHARACTERS:
         text = f"{text[:SHOWN_MAX_CHARACTERS]}\n… cut here: {len(body):,} bytes in all"
     return _boxed(text)
+
+
+def _on_one_line(text: str) -> str:
+    return format_html('<span style="white-space:nowrap">{}</span>', text)
 
 
 def _boxed(text: str) -> str:

@@ -72,11 +72,17 @@ class Served:
         assert len(rows) == 1
         return rows[0]
 
+    def exchange_of(self, user_agent: str) -> dict[str, Any]:
+        """The row of the one exchange whose client called itself so, where no answer named its id."""
+        rows = eventually(lambda: [row for row in self.rows("telemetry_exchange") if row["user_agent"] == user_agent])
+        assert len(rows) == 1
+        return rows[0]
+
     def bodies_of(self, request_id: str) -> tuple[bytes, bytes]:
         """The stored request and response of an exchange."""
         wanted = UUID(request_id)
-        row = eventually(
-            lambda: next((row for row in self.rows("telemetry_body") if UUID(str(row["exchange_id"])) == wanted), None)
+        (row,) = eventually(
+            lambda: [row for row in self.rows("telemetry_body") if UUID(str(row["exchange_id"])) == wanted]
         )
         return bodies.decompress(row["request"], row["codec"]), bodies.decompress(row["response"], row["codec"])
 
@@ -96,9 +102,12 @@ class Served:
 
 
 @contextlib.contextmanager
-def serve(data: Path, upstream_url: str, *, workers: int = 1, **variables: str) -> Iterator[Served]:
-    """Serves on a fresh database of the kind that this run of the suite is about."""
-    database_url = _new_database() if os.environ.get("DATABASE_URL") else ""
+def serve(
+    data: Path, upstream_url: str, *, workers: int = 1, database_url: str = "", **variables: str
+) -> Iterator[Served]:
+    """Serves on a fresh database of the kind that this run of the suite is about, or on the one that is named."""
+    if os.environ.get("DATABASE_URL") and not database_url:
+        database_url = _new_database()
     environment = {
         **os.environ,
         "NEXUS_DATA": str(data),

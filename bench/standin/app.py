@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from bench.asgi import ClientLeft, Receive, Scope, Send, read_body, until_client_leaves
-from bench.serving import ABORT
+from bench.serving import TRANSPORT
 from bench.standin import caller, control, heads, prompt, script, troubles, versions
 from bench.standin.api import Api, Call
 from bench.standin.errors import ApiError
@@ -151,7 +151,7 @@ async def _unless_client_leaves(performance: Coroutine[Any, Any, None], receive:
 async def _break_off(scope: Scope, exchange: Exchange, receive: Receive) -> None:
     """Breaks the connection. In mid-answer an exception makes the server close it, after what was sent so far;
     before the head the server would still answer 500, so that the connection must be cut by force."""
-    if exchange.status or ABORT not in scope.get("extensions", {}):
+    if exchange.status or TRANSPORT not in scope.get("extensions", {}):
         raise ConnectionCut
-    scope["extensions"][ABORT]()
+    scope["extensions"][TRANSPORT].abort()
     await until_client_leaves(receive)

@@ -211,10 +211,10 @@ def test_it_gives_up_on_half_a_body(impatient: Served, sent: bytes) -> None:
 
 
 def test_it_records_a_client_that_leaves_in_its_body(nexus: Served) -> None:
-    before = {row["id"] for row in nexus.rows("telemetry_exchange")}
+    headers = [("x-api-key", nexus.key), ("user-agent", "leaves in its body")]
     with rawhttp.connection(nexus.port) as opened:
-        opened.sendall(rawhttp.head("POST", "/v1/messages", [("x-api-key", nexus.key)], 1000) + b'{"model"')
-    row = next_row(nexus, before)
+        opened.sendall(rawhttp.head("POST", "/v1/messages", headers, 1000) + b'{"model"')
+    row = nexus.exchange_of("leaves in its body")
     assert (row["outcome"], row["status"]) == ("cancelled", None)
 
 
@@ -263,9 +263,3 @@ def test_it_says_when_the_upstream_hangs_up_before_it_answers(tmp_path: Path) ->
             answer = rawhttp.read_answer(opened)
         assert_error(answer, 502, "api_error", "broke")
         assert_recorded(served, answer, "upstream_failed", 502)
-
-
-def next_row(served: Served, before: set[Any]) -> dict[str, Any]:
-    from tests.served import eventually
-
-    return eventually(lambda: next((row for row in served.rows("telemetry_exchange") if row["id"] not in before), {}))

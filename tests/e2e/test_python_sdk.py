@@ -178,9 +178,11 @@ async def test_the_async_client_and_many_streams_at_once(nexus: Served) -> None:
         async with client.messages.stream(model=MODEL, max_tokens=100, messages=ask("Hello")) as stream:
             texts.append(await stream.get_final_text())
 
-    async with anthropic.AsyncAnthropic(base_url=nexus.url, api_key=nexus.key, max_retries=0) as client:
-        async with anyio.create_task_group() as group:
-            for _ in range(40):
-                group.start_soon(one, client)
+    async with (
+        anthropic.AsyncAnthropic(base_url=nexus.url, api_key=nexus.key, max_retries=0) as client,
+        anyio.create_task_group() as group,
+    ):
+        for _ in range(40):
+            group.start_soon(one, client)
     assert len(texts) == 40
     assert all(texts)

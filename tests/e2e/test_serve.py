@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ import pytest
 
 from bench.standin import Standin
 from tests import rawhttp
-from tests.served import serve
+from tests.served import eventually, serve
 from tests.services import free_port
 
 pytestmark = pytest.mark.e2e
@@ -31,8 +32,7 @@ def test_it_prints_secrets_once_and_keeps_the_data(standin: Standin, tmp_path: P
         assert len(welcome.strip().splitlines()) <= 10
         database_url = first.database_url
         assert first.stop(signal.SIGINT) == 0
-    again = {"DATABASE_URL": database_url} if database_url else {}
-    with serve(tmp_path, standin.url, **again) as second:
+    with serve(tmp_path, standin.url, database_url=database_url) as second:
         assert second.key == ""
         welcome = (tmp_path / "serve.log").read_text()
         assert "nxs_live_" not in welcome
@@ -68,6 +68,50 @@ def test_what_was_answered_last_is_on_record_after_the_stop(standin: Standin, tm
         assert served.stop(signal.SIGTERM) == 0
         row = served.exchange(answer.header("x-nexus-request-id"), seconds=0.1)
         assert row["outcome"] == "completed"
+
+
+def test_a_stop_ends_what_takes_too_long_and_records_it(standin: Standin, tmp_path: Path) -> None:
+    body = json.dumps(
+        {"model": "claude-haiku-4-5", "max_tokens": 64, "stream": True}
+        | {"messages": [{"role": "user", "content": "[[standin silent_at=2]]"}]}
+    ).encode()
+    with serve(tmp_path, standin.url, NEXUS_DRAIN_SECONDS="1") as served, rawhttp.connection(served.port) as opened:
+        headers = [("x-api-key", served.key), ("anthropic-version", "2023-06-01"), ("user-agent", "is cut short")]
+        opened.sendall(rawhttp.head("POST", "/v1/messages", headers, len(body)) + body)
+        received = b""
+        while b"text_delta" not in received:
+            received += opened.recv(65536)
+        assert served.stop() == 0
+        while more := opened.recv(65536):
+            received += more
+        event = received.rpartition(b"event: error\ndata: ")[2].splitlines()[0]
+        assert json.loads(event)["error"]["type"] == "api_error"
+        row = served.exchange_of("is cut short")
+        assert (row["outcome"], row["usage_source"]) == ("interrupted", "estimated")
+
+
+def test_it_serves_on_daphne_too(standin: Standin, tmp_path: Path) -> None:
+    """A supported second server, which has no lifespan: Nexus starts with the first request."""
+    with serve(tmp_path, standin.url) as first:
+        first.stop()
+        port = free_port()
+        environment = first.environment | {"STORAGE_BATCH_INTERVAL": "20"}
+        command = [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "nexus.asgi:application"]
+        process = subprocess.Popen(command, env=environment)
+        try:
+            eventually(lambda: _listens(port))
+            headers = [("x-api-key", first.key), ("anthropic-version", "2023-06-01")]
+            answer = rawhttp.request(port, "POST", "/v1/messages", headers, HELLO)
+            assert answer.status == 200
+            assert first.exchange(answer.header("x-nexus-request-id"))["outcome"] == "completed"
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_it_says_that_the_port_is_taken(standin: Standin, tmp_path: Path) -> None:
