@@ -17,6 +17,7 @@ from telemetry.record.exchange import Bodies, Closed, Exchange, Kind, Outcome
 EVENT_STREAM = b"text/event-stream"
 TEXT_TYPES = (b"application/json", EVENT_STREAM)
 """Bodies of other kinds, such as files, are passed on and counted, not kept."""
+USAGE_MAX_CHARACTERS = 100_000
 NOTHING_ASKED = Ask(model="", is_stream=False, message_count=0, kind=Kind.OTHER, user_id="")
 
 
@@ -152,7 +153,7 @@ class Draft:
             web_fetch_requests=usage.web_fetch_requests,
             code_execution_requests=usage.code_execution_requests,
             usage_source=usage.source.value,
-            usage=usage.raw.decode("utf-8", "replace"),
+            usage=clean(usage.raw.decode("utf-8", "replace"), USAGE_MAX_CHARACTERS),
         )
 
     def _bodies(self) -> Bodies:

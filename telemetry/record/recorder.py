@@ -15,9 +15,11 @@ from telemetry.record.exchange import Closed
 
 logger = logging.getLogger(__name__)
 
+Store = Callable[[Sequence[Closed]], int]
+"""Takes a batch and says how many of it are safe. It may raise, and then gets the same batch again: it has to be
+idempotent."""
 Sink = Callable[[Sequence[Closed]], None]
-"""A reader of closed exchanges. The first one is the store: it may raise, and then gets the same batch again. It has
-to be idempotent. A fault of the others is logged, and they are not asked again."""
+"""Another reader of what was stored. Its fault is logged, and it is not asked again."""
 
 RETRY_SECONDS = (0.2, 1.0, 5.0)
 
@@ -39,7 +41,7 @@ class Ledger:
 
 
 class Recorder:
-    def __init__(self, conf: RecordConf, store: Sink, others: Sequence[Sink] = ()) -> None:
+    def __init__(self, conf: RecordConf, store: Store, others: Sequence[Sink] = ()) -> None:
         self._conf = conf
         self._store = store
         self._others = others
@@ -118,7 +120,7 @@ class Recorder:
         attempt = 0
         while True:
             try:
-                self._store(self._batch)
+                stored = self._store(self._batch)
                 break
             except Exception as error:
                 if attempt == 0:
@@ -129,7 +131,8 @@ class Recorder:
                     return False
         if attempt:
             logger.warning("the record can be written again")
-        self._stored += len(self._batch)
+        self._stored += stored
+        self._dropped += len(self._batch) - stored
         self._queued_bytes -= sum(closed.bodies.size_bytes for closed in self._batch if closed.bodies)
         for sink in self._others:
             try:

@@ -3,31 +3,48 @@
 Rows are written from the facts directly, not through model instances: the ORM cost more than the database.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
-from django.db import connection, transaction
+from django.db import DataError, IntegrityError, connection, transaction
 from django.db.models import DateTimeField, Field, ForeignKey, Model, UUIDField
 
 from telemetry.models import BodyRow, ExchangeRow
 from telemetry.record import bodies
 from telemetry.record.exchange import Bodies, Closed, Exchange
 
+logger = logging.getLogger(__name__)
 
-def store(batch: Sequence[Closed]) -> None:
-    """Raises what the database raises; nothing of the batch is stored then."""
+
+def store(batch: Sequence[Closed]) -> int:
+    """How many could be stored. Raises what the database raises while it is away; nothing of the batch is stored then.
+    A row that the database cannot take at all is named in the log and left out: it must not hold up the others."""
     try:
-        with transaction.atomic():
-            _insert(ExchangeRow, Exchange.__struct_fields__, (_row(closed.exchange) for closed in batch))
-            _insert(
-                BodyRow,
-                BODY_COLUMNS,
-                (_body(closed.exchange, closed.bodies) for closed in batch if closed.bodies),
-            )
+        _store_together(batch)
+        return len(batch)
+    except (DataError, IntegrityError):
+        return sum(_stored_alone(closed) for closed in batch)
     except Exception:
         connection.close()
         raise
+
+
+def _store_together(batch: Sequence[Closed]) -> None:
+    with transaction.atomic():
+        _insert(ExchangeRow, Exchange.__struct_fields__, (_row(closed.exchange) for closed in batch))
+        bodies_kept = (_body(closed.exchange, closed.bodies) for closed in batch if closed.bodies)
+        _insert(BodyRow, BODY_COLUMNS, bodies_kept)
+
+
+def _stored_alone(closed: Closed) -> bool:
+    try:
+        _store_together((closed,))
+    except (DataError, IntegrityError) as error:
+        logger.error("exchange %s cannot be stored: %s", closed.exchange.id, type(error).__name__)
+        return False
+    return True
 
 
 BODY_COLUMNS = (
