@@ -1,13 +1,14 @@
 """`python -m bench`: Nexus against the raw limit of its stack, in one run on one machine.
 
-The load and the stand-in share one core; the server under test has another to itself.
+The load and the stand-in share one core; the servers under test have another, one of them busy at a time.
+A whole run also writes bench/latest.json.
 """
 
 import argparse
 import os
 import sys
 import tempfile
-from contextlib import AbstractContextManager
+from contextlib import ExitStack
 from pathlib import Path
 
 import uvloop
@@ -34,31 +35,27 @@ def main() -> None:
     processes.pin(load_core)
     processes.allow_many_connections()
     try:
-        results = _measure(options.only or SERVERS, bounds, server_core)
+        results = _measure(options.only or list(SERVERS), bounds, server_core)
     except processes.NotReady as problem:
         sys.exit(f"bench: {problem}")
     print(report.table(results, bounds))
-    report.write(results, bounds)
+    if not options.quick and not options.only:
+        report.write(results, bounds)
     if any(figures.errors for figures in results.values()):
         sys.exit("bench: not every request succeeded; the figures above do not count")
 
 
-def _measure(wanted: tuple[str, ...], bounds: Bounds, core: int | None) -> dict[str, Figures]:
-    results: dict[str, Figures] = {}
-    with processes.standin() as upstream, tempfile.TemporaryDirectory() as directory:
+def _measure(wanted: list[str], bounds: Bounds, core: int | None) -> dict[str, Figures]:
+    with ExitStack() as running:
+        upstream = running.enter_context(processes.standin())
         direct = Server("direct", upstream, "sk-ant-api03-fake-bench")
-        bench = Bench(direct, bounds, _say)
-        if "direct" in wanted:
-            results[direct.name] = uvloop.run(bench.measure(direct))
-        starts: dict[str, AbstractContextManager[Server]] = {
-            "raw": processes.raw(upstream, core),
-            "nexus": processes.nexus(upstream, core, Path(directory)),
-        }
-        for name, start in starts.items():
-            if name in wanted:
-                with start as server:
-                    results[server.name] = uvloop.run(bench.measure(server))
-    return results
+        servers = [direct] if "direct" in wanted else []
+        if "raw" in wanted:
+            servers.append(running.enter_context(processes.raw(upstream, core)))
+        if "nexus" in wanted:
+            directory = Path(running.enter_context(tempfile.TemporaryDirectory()))
+            servers.append(running.enter_context(processes.nexus(upstream, core, directory)))
+        return uvloop.run(Bench(direct, bounds, _say).measure(servers))
 
 
 def _options() -> argparse.Namespace:

@@ -44,9 +44,11 @@ class Bench:
         self._bounds = bounds
         self._say = say
 
-    async def measure(self, server: Server) -> Figures:
-        figures = Figures()
-        await load.run(_prompt(server, 4), seconds=1)  # warms up, and does not count
+    async def measure(self, servers: list[Server]) -> dict[str, Figures]:
+        """Each measurement on every server in turn: what disturbs the machine for a while disturbs them all."""
+        results = {server.name: Figures() for server in servers}
+        for server in servers:
+            await load.run(_prompt(server, 4), seconds=1)  # warms up, and does not count
         for measurement in (
             self._json,
             self._json_alone,
@@ -56,11 +58,13 @@ class Bench:
             self._cancelled_streams,
             self._large_prompts,
         ):
-            known = set(figures.values)
-            await measurement(server, figures)
-            for name in figures.values.keys() - known:
-                self._say(f"{server.name}: {name} {figures.values[name]:.5g}")
-        return figures
+            for server in servers:
+                figures = results[server.name]
+                known = set(figures.values)
+                await measurement(server, figures)
+                for name in [name for name in figures.values if name not in known]:
+                    self._say(f"{server.name}: {name} {figures.values[name]:.5g}")
+        return results
 
     async def _json(self, server: Server, figures: Figures) -> None:
         figures.values["json_rate"] = (await self._load(_prompt(server, 4), figures)).rate

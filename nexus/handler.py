@@ -2,11 +2,12 @@
 signal receiver, no middleware, no database. The stock handler costs two new threads a request (design.md 7)."""
 
 import asyncio
+import functools
 from collections.abc import MutableMapping
 from typing import Any
 
-from django.core.handlers.base import BaseHandler
 from django.http import Http404
+from django.urls import ResolverMatch, get_resolver
 
 from proxy import cors
 from proxy.api import Passage, Sent
@@ -21,9 +22,14 @@ from proxy.sender import Send, Sender
 URLCONF = "proxy.urls"
 
 
-class LeanHandler(BaseHandler):
+@functools.lru_cache(maxsize=128)
+def _resolve(path: str) -> ResolverMatch:
+    """Most requests name one of two paths. Raises Http404."""
+    return get_resolver(URLCONF).resolve(path)
+
+
+class LeanHandler:
     def __init__(self, relay: Relay, conf: IntakeConf) -> None:
-        super().__init__()
         self._relay = relay
         self._conf = conf
 
@@ -45,7 +51,6 @@ class LeanHandler(BaseHandler):
         request = Passage()
         request.method = call.method
         request.path = request.path_info = call.path
-        request.urlconf = URLCONF
         request.relay = self._relay
         request.draft = Draft(call)
         request.sender = Sender(send, str(request.draft.id), cors.granted(call, self._conf.cors_origins))
@@ -58,8 +63,8 @@ class LeanHandler(BaseHandler):
             await sender.end()
             return
         try:
-            view, args, kwargs = self.resolve_request(request)
-            response = await view(request, *args, **kwargs)
+            match = _resolve(call.path)
+            response = await match.func(request, *match.args, **match.kwargs)
         except Http404:
             error = NotFound(f"There is nothing at {call.path}. The Claude API begins at /v1/messages.")
             await self._relay.refuse(request.draft, sender, error)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
 from proxy.errors import BodyTooLarge, BodyTooSlow, ClientGone, ProxyError
+from proxy.patience import Patience
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -18,6 +19,7 @@ class Intake:
     """
 
     def __init__(self, receive: Receive, pause_seconds: float) -> None:
+        self.patience = Patience()
         self._receive = receive
         self._pause_seconds = pause_seconds
         self._serving = asyncio.current_task()
@@ -29,23 +31,29 @@ class Intake:
 
     async def read(self, max_bytes: int, declared_bytes: int | None) -> bytes:
         """The whole body. Raises BodyTooLarge, BodyTooSlow, ClientGone."""
+        self._check_size(declared_bytes or 0, max_bytes)
         chunks: list[bytes] = []
-        async for chunk in self.stream(max_bytes, declared_bytes):
+        more = True
+        while more:
+            chunk, more = await self._next(self.patience)
+            self._check_size(self.received_bytes, max_bytes)
             chunks.append(chunk)
+        self._watch = asyncio.create_task(self._watch_for_leaving())
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     async def stream(self, max_bytes: int, declared_bytes: int | None) -> AsyncIterator[bytes]:
-        """The body as it arrives. Raises what `read` raises."""
-        if declared_bytes is not None and declared_bytes > max_bytes:
-            raise self._failed(too_large(max_bytes))
+        """The body as it arrives, to be read by any task. Raises what `read` raises."""
+        self._check_size(declared_bytes or 0, max_bytes)
+        patience = Patience()
         more = True
-        while more:
-            chunk, more = await self._next()
-            self.received_bytes += len(chunk)
-            if self.received_bytes > max_bytes:
-                raise self._failed(too_large(max_bytes))
-            if chunk:
-                yield chunk
+        try:
+            while more:
+                chunk, more = await self._next(patience)
+                self._check_size(self.received_bytes, max_bytes)
+                if chunk:
+                    yield chunk
+        finally:
+            patience.close()
         self._watch = asyncio.create_task(self._watch_for_leaving())
 
     async def discard(self, max_bytes: int, max_seconds: float) -> None:
@@ -56,18 +64,22 @@ class Intake:
             async with asyncio.timeout(max_seconds):
                 more = True
                 while more and self.received_bytes < end:
-                    chunk, more = await self._next()
-                    self.received_bytes += len(chunk)
+                    _, more = await self._next(self.patience)
 
     async def aclose(self) -> None:
-        if self._watch is not None and not self._watch.done():
-            self._watch.cancel()
-            await asyncio.wait((self._watch,))
-
-    async def _next(self) -> tuple[bytes, bool]:
+        self.patience.close()
+        if self._watch is None or self._watch.done():
+            return
+        self._watch.cancel()
         try:
-            async with asyncio.timeout(self._pause_seconds):
-                message = await self._receive()
+            await self._watch
+        except asyncio.CancelledError:
+            if not self._watch.done():
+                raise  # it is this task that is being cancelled
+
+    async def _next(self, patience: Patience) -> tuple[bytes, bool]:
+        try:
+            message = await patience.limit(self._pause_seconds, self._receive())
         except TimeoutError:
             pause = f"{self._pause_seconds:g} seconds"
             raise self._failed(
@@ -76,7 +88,14 @@ class Intake:
         if message["type"] == "http.disconnect":
             self._leave()
             raise ClientGone
-        return message.get("body", b""), message.get("more_body", False)
+        chunk: bytes = message.get("body", b"")
+        self.received_bytes += len(chunk)
+        return chunk, message.get("more_body", False)
+
+    def _check_size(self, size_bytes: int, max_bytes: int) -> None:
+        if size_bytes > max_bytes:
+            text = f"The request body is larger than {max_bytes:,} bytes. Send less, or use the Files API."
+            raise self._failed(BodyTooLarge(text))
 
     def _failed(self, error: ProxyError) -> ProxyError:
         self.error = error
@@ -91,7 +110,3 @@ class Intake:
         self.left = True
         if self._serving is not None and self._serving is not asyncio.current_task():
             self._serving.cancel()
-
-
-def too_large(max_bytes: int) -> BodyTooLarge:
-    return BodyTooLarge(f"The request body is larger than {max_bytes:,} bytes. Send less, or use the Files API.")

@@ -172,7 +172,7 @@ class Relay:
         if not isinstance(body, bytes) and call.declared_bytes is not None:
             headers.append((b"content-length", str(call.declared_bytes).encode()))
         draft.calling()
-        return await self._upstream.send(call.method, call.target, headers, body)
+        return await self._upstream.send(call.method, call.target, headers, body, call.intake.patience)
 
     async def _pass_on(self, draft: Draft, sender: Sender, reply: Reply) -> None:
         headers = for_client(reply.headers)

@@ -3,10 +3,8 @@
 aiohttp would normalise the URL, decode nothing and add headers of its own; `_Transport` keeps all of it as it came.
 """
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
 
 import aiohttp
 import httpx
@@ -15,6 +13,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from proxy.conf import UpstreamConf
 from proxy.errors import InvalidRequest, UpstreamBroke, UpstreamSlow, UpstreamUnreachable
+from proxy.patience import Patience
 
 NO_AUTOMATIC_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 KEEP_ALIVE_SECONDS = 30
@@ -24,21 +23,22 @@ PIECE_BYTES = 256 * 1024
 class Reply:
     """An answer whose head has arrived. Whoever got it closes it."""
 
-    def __init__(self, response: httpx.Response, body: "_Body", idle_seconds: float) -> None:
+    def __init__(self, response: httpx.Response, body: "_Body", patience: Patience, idle_seconds: float) -> None:
         self.status = response.status_code
         self.headers: list[tuple[bytes, bytes]] = response.headers.raw
         self._body = body
-        self._silence = Silence(idle_seconds)
+        self._patience = patience
+        self._idle_seconds = idle_seconds
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body in the pieces in which it arrives. Raises UpstreamBroke, UpstreamSlow."""
-        with upstream_errors():
-            while chunk := await self._silence.limit(self._body.read_some):
+        limit, idle_seconds, read_some = self._patience.limit, self._idle_seconds, self._body.read_some
+        with upstream_errors(f"was silent for {idle_seconds:g} seconds in the middle of its answer"):
+            while chunk := await limit(idle_seconds, read_some()):
                 yield chunk
 
     def close(self) -> None:
         """Ends the connection at once if the answer is not complete; else it was given back already."""
-        self._silence.close()
         self._body.close()
 
 
@@ -55,6 +55,7 @@ class Upstream:
         target: bytes,
         headers: list[tuple[bytes, bytes]],
         body: bytes | AsyncIterator[bytes],
+        patience: Patience,
     ) -> Reply:
         """`target` is the raw path and query. Raises UpstreamUnreachable, UpstreamSlow, UpstreamBroke."""
         if self._transport is None:
@@ -67,64 +68,15 @@ class Upstream:
             stream=stream,
             extensions={"target": self._base_path + target, "body": body},
         )
-        with upstream_errors():
-            try:
-                async with asyncio.timeout(self._conf.first_byte_seconds):
-                    response = await self._transport.handle_async_request(request)
-            except TimeoutError:
-                raise UpstreamSlow(
-                    f"The Claude API did not answer within {self._conf.first_byte_seconds:g} seconds."
-                ) from None
+        first_byte_seconds = self._conf.first_byte_seconds
+        with upstream_errors(f"did not answer within {first_byte_seconds:g} seconds"):
+            response = await patience.limit(first_byte_seconds, self._transport.handle_async_request(request))
         assert isinstance(response.stream, _Body)  # noqa: S101 (for the type checker)
-        return Reply(response, response.stream, self._conf.idle_seconds)
+        return Reply(response, response.stream, patience, self._conf.idle_seconds)
 
     async def aclose(self) -> None:
         if self._transport is not None:
             await self._transport.aclose()
-
-
-class Silence:
-    """Limits how long a read may take. One timer serves a whole stream: a timer for each chunk cost more than
-    passing the chunk on."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._loop = asyncio.get_running_loop()
-        self._task = asyncio.current_task()
-        self._waiting_since: float | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._fired = False
-
-    async def limit(self, read: Any) -> bytes:
-        """Raises UpstreamSlow."""
-        self._task = asyncio.current_task()
-        self._waiting_since = self._loop.time()
-        if self._timer is None:
-            self._timer = self._loop.call_later(self._seconds, self._check)
-        try:
-            chunk: bytes = await read()
-            return chunk
-        except asyncio.CancelledError:
-            if self._fired and self._task is not None and self._task.uncancel() == 0:
-                raise UpstreamSlow(
-                    f"The Claude API was silent for {self._seconds:g} seconds in the middle of its answer."
-                ) from None
-            raise
-        finally:
-            self._waiting_since = None
-
-    def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _check(self) -> None:
-        waited = 0.0 if self._waiting_since is None else self._loop.time() - self._waiting_since
-        # Timers may fire a hair early; a millisecond short of the limit counts as the limit.
-        if waited < self._seconds - 0.001:
-            self._timer = self._loop.call_later(self._seconds - waited, self._check)
-        elif self._task is not None:
-            self._fired = True
-            self._task.cancel()
 
 
 class _Transport(AiohttpTransport):
@@ -202,7 +154,7 @@ def _session(conf: UpstreamConf) -> aiohttp.ClientSession:
 
 
 @contextlib.contextmanager
-def upstream_errors() -> Iterator[None]:
+def upstream_errors(too_slow: str) -> Iterator[None]:
     """Beyond this line there are only our own errors. The most specific kind of aiohttp's comes first."""
     try:
         yield
@@ -211,6 +163,8 @@ def upstream_errors() -> Iterator[None]:
             f"The Claude API cannot be reached ({type(error).__name__}). Nexus's network or CLAUDE_API_BASE_URL "
             "is the place to look."
         ) from error
+    except TimeoutError:
+        raise UpstreamSlow(f"The Claude API {too_slow}.") from None
     except aiohttp.InvalidURL:
         raise InvalidRequest("The path of this request is not a valid URL.") from None
     except (aiohttp.ClientError, ConnectionError) as error:

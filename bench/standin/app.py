@@ -39,10 +39,9 @@ class Standin:
     def reset(self) -> None:
         """Forgets everything: record, scripts played, prompt cache, batches, files."""
         self.recorder.reset()
-        self._ids = Ids(self._seed)
         self._request_ids = Ids(self._seed + 1)
         self._rehearsal = script.Rehearsal()
-        self._api = Api(self._ids)
+        self._api = Api(Ids(self._seed))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -2,10 +2,13 @@
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from bench.asgi import Json
 from bench.standin import catalogue
 from bench.standin.errors import ApiError
+
+ROLES = ("user", "assistant", "system")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +63,9 @@ def read(body: Json, *, counting: bool = False) -> Prompt:
         if name not in body:
             raise ApiError(400, f"{name}: Field required")
     catalogue.check(str(body["model"]))
-    if not body["messages"]:
-        raise ApiError(400, "messages: at least one message is required")
+    if not isinstance(body.get("max_tokens", 1), int):
+        raise ApiError(400, "max_tokens: Input should be a valid integer")
+    _check_messages(body["messages"])
     last = _last_user_content(body["messages"])
     return Prompt(
         body=body,
@@ -70,10 +74,27 @@ def read(body: Json, *, counting: bool = False) -> Prompt:
     )
 
 
+def _check_messages(messages: Any) -> None:
+    if not isinstance(messages, list):
+        raise ApiError(400, "messages: Input should be a valid array")
+    if not messages:
+        raise ApiError(400, "messages: at least one message is required")
+    for number, message in enumerate(messages):
+        if not isinstance(message, dict) or message.get("role") not in ROLES:
+            raise ApiError(400, f"messages.{number}: Input should be a message")
+        content = message.get("content")
+        if not isinstance(content, str) and not _are_blocks(content):
+            raise ApiError(400, f"messages.{number}.content: Input should be a string or an array of blocks")
+
+
+def _are_blocks(content: Any) -> bool:
+    return isinstance(content, list) and all(isinstance(block, dict) and "type" in block for block in content)
+
+
 def _last_user_content(messages: list[Json]) -> list[Json]:
     """The blocks of the last user message. Claude Code may put a system message after it."""
     for message in reversed(messages):
         if message.get("role") == "user":
-            content = message.get("content") or []
+            content = message["content"]
             return [{"type": "text", "text": content}] if isinstance(content, str) else content
     return []

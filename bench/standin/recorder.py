@@ -27,6 +27,7 @@ class Exchange:
     """The body that went out, without the framing of chunks."""
     streaming: bool = False
     finished: bool = False
+    """The last byte was handed to the server; what the client had read by then is not known."""
     cut: bool = False
     """The stand-in itself broke the connection."""
     client_disconnected_at: float | None = None

@@ -3,7 +3,9 @@
 The relay knows only `open` and `close`; both return at once.
 """
 
+import contextlib
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -21,6 +23,7 @@ idempotent."""
 Sink = Callable[[Sequence[Closed]], None]
 """Another reader of what was stored. Its fault is logged, and it is not asked again."""
 
+WRITER_NICENESS = 5
 RETRY_SECONDS = (0.2, 1.0, 5.0)
 
 
@@ -101,6 +104,7 @@ class Recorder:
             logger.error("%s exchanges could not be stored before the process ended", left)
 
     def _run(self) -> None:
+        _stand_back()
         while True:
             if not self._queue and self._stopping:
                 return
@@ -149,6 +153,12 @@ class Recorder:
             self._wake.clear()
             end = min(end, self._deadline)
         return time.monotonic() < self._deadline
+
+
+def _stand_back() -> None:
+    """Lets the event loop go first where both want the processor (Linux counts niceness by thread)."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), WRITER_NICENESS)
 
 
 def _named(error: Exception) -> str:

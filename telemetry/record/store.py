@@ -91,18 +91,20 @@ def _insert(model: type[Model], columns: Sequence[str], rows: Iterable[tuple[Any
 
 def _preparer(model: type[Model], columns: Sequence[str]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
     """Turns values into what this database takes, where it does not take Python's own."""
-    by_column = {str(field.column): field for field in model._meta.concrete_fields}
-    special = [
-        (index, _target(by_column[column]))
-        for index, column in enumerate(columns)
-        if isinstance(_target(by_column[column]), UUIDField | DateTimeField)
-    ]
+    if connection.features.has_native_uuid_field:
+        return tuple
+    by_column = {str(field.column): _target(field) for field in model._meta.concrete_fields}
+    uuids = [index for index, column in enumerate(columns) if isinstance(by_column[column], UUIDField)]
+    times = [index for index, column in enumerate(columns) if isinstance(by_column[column], DateTimeField)]
+    as_time = connection.ops.adapt_datetimefield_value
 
     def prepare(row: tuple[Any, ...]) -> tuple[Any, ...]:
         values = list(row)
-        for index, field in special:
-            if values[index] is not None:
-                values[index] = field.get_db_prep_value(values[index], connection)
+        for index in uuids:
+            value = values[index]
+            values[index] = value and value.hex
+        for index in times:
+            values[index] = as_time(values[index])
         return tuple(values)
 
     return prepare

@@ -235,6 +235,10 @@ class TestRefusals:
         ("change", "status"),
         [
             ({"messages": []}, 400),
+            ({"messages": "hello"}, 400),
+            ({"messages": [{"role": "user", "content": [1]}]}, 400),
+            ({"messages": [{"content": "hello"}]}, 400),
+            ({"max_tokens": "many"}, 400),
             ({"model": "claude-nope-9"}, 404),
             ({"model": "gpt-4"}, 404),
         ],

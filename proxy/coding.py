@@ -1,0 +1,28 @@
+"""Content codings of a request body. The body is passed on as it came; this makes the copy that Nexus looks into."""
+
+import zlib
+
+import zstandard
+
+from proxy.errors import BodyTooLarge, InvalidRequest
+
+_ZLIB_WINDOW = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+
+
+def decode(body: bytes, coding: str, max_bytes: int) -> bytes:
+    """Raises InvalidRequest for a coding that Nexus cannot read or that is broken, BodyTooLarge for a small body that
+    would become larger than `max_bytes`. Blocks for as long as that takes."""
+    try:
+        if coding in _ZLIB_WINDOW:
+            decoded = zlib.decompressobj(_ZLIB_WINDOW[coding]).decompress(body, max_bytes + 1)
+        elif coding == "zstd":
+            decoded = zstandard.ZstdDecompressor().stream_reader(body).read(max_bytes + 1)
+        else:
+            raise InvalidRequest(
+                f"Content-Encoding {coding[:40]}: Nexus reads gzip, deflate and zstd. Send the body as one of them, or plain."
+            )
+    except (zlib.error, zstandard.ZstdError):
+        raise InvalidRequest(f"The request body is not valid {coding}.") from None
+    if len(decoded) > max_bytes:
+        raise BodyTooLarge(f"The request body is larger than {max_bytes:,} bytes when it is unpacked.")
+    return decoded
