@@ -18,9 +18,7 @@ def decode(body: bytes, coding: str, max_bytes: int) -> bytes:
         elif coding == "zstd":
             decoded = zstandard.ZstdDecompressor().stream_reader(body).read(max_bytes + 1)
         else:
-            raise InvalidRequest(
-                f"Content-Encoding {coding[:40]}: Nexus reads gzip, deflate and zstd. Send the body as one of them, or plain."
-            )
+            raise InvalidRequest(f"Content-Encoding {coding[:40]}: Nexus reads gzip, deflate, zstd and plain ones.")
     except (zlib.error, zstandard.ZstdError):
         raise InvalidRequest(f"The request body is not valid {coding}.") from None
     if len(decoded) > max_bytes:

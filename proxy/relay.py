@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from accounts.keys import KeyRing, Refused
 from accounts.register import ClientKeyFacts, Snapshot
 from proxy import wire
+from proxy.call import Call
+from proxy.coding import decode
 from proxy.conf import IntakeConf
 from proxy.draft import Draft
 from proxy.errors import (
@@ -23,7 +25,7 @@ from proxy.errors import (
     UpstreamBroke,
     UpstreamError,
 )
-from proxy.headers import Headers, first, for_client, for_upstream
+from proxy.headers import Headers, first, for_client, for_upstream, text
 from proxy.sender import Sender
 from proxy.upstream import Reply, Upstream
 from proxy.vault import Choice, Vault
@@ -149,9 +151,16 @@ class Relay:
             return await self._upload(draft, self._intake.max_bytes(call.path))
         body = await call.intake.read(self._intake.max_bytes(call.path), call.declared_bytes)
         draft.request_read(body)
-        draft.ask = wire.read(body, route.kind)
+        draft.ask = wire.read(await self._readable(call, body), route.kind)
         draft.lineage = wire.lineage(call.headers, draft.ask.user_id)
         return body
+
+    async def _readable(self, call: Call, body: bytes) -> bytes:
+        """The body, or an unpacked copy of one that came compressed."""
+        coding = text(call.headers, b"content-encoding").strip().lower()
+        if coding in ("", "identity"):
+            return body
+        return await asyncio.to_thread(decode, body, coding, self._intake.max_bytes(call.path))
 
     async def _upload(self, draft: Draft, max_bytes: int) -> bytes | AsyncIterator[bytes]:
         """A body that passes through as it arrives. One that is declared empty is taken at once, so that a client

@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 
+MISSING = "not on this machine"
+"""What the reason of a skip says where the machine lacks a program."""
 FAKE_SECRET_KEY = "a-fake-secret-key-for-tests-only-0123456789abcdefghij"
 OWN_VARIABLES = ("CLAUDE_API_KEY", "DATABASE_URL", "REDIS_URL", "CLAUDE_API_BASE_URL", "PORT", "HOST")
 
@@ -80,3 +82,11 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What this machine could not run, in one line; a reason that holds for the backend is no gap."""
+    skipped = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", []) if report.longrepr]
+    missing = [reason.removeprefix("Skipped: ") for reason in skipped if MISSING in reason]
+    if missing:
+        terminalreporter.write_line(f"Left out: {len(missing)} tests. {', '.join(sorted(set(missing)))}")

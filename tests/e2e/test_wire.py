@@ -1,6 +1,7 @@
 """Byte equality: what the stand-in received and sent against what the client sent and received. The differences have to
 be exactly the documented set (README, "A request's way")."""
 
+import gzip
 import json
 import time
 
@@ -163,6 +164,16 @@ def test_it_passes_everything_else_through(nexus: Served, standin: Standin) -> N
     assert not [value for name, value in standin.recorder.last.headers if name.lower() == "content-length"]
     missing = rawhttp.request(nexus.port, "GET", "/v1/nothing/here", plain)
     assert (missing.status, json.loads(missing.body)["error"]["type"]) == (404, "not_found_error")
+
+
+def test_a_compressed_body_is_understood_and_passed_on_as_it_came(nexus: Served, standin: Standin) -> None:
+    body = gzip.compress(json.dumps(json.loads(ODD_BODY)).encode())
+    headers = [("x-api-key", nexus.key), *KEPT, ("content-encoding", "gzip")]
+    answer = rawhttp.request(nexus.port, "POST", "/v1/messages", headers, body)
+    assert answer.status == 200
+    assert standin.recorder.last.body == body
+    row = nexus.exchange(answer.header("x-nexus-request-id"))
+    assert (row["model"], row["request_bytes"]) == ("claude-haiku-4-5", len(body))
 
 
 def test_the_doors_that_claude_code_knocks_at_are_answered(nexus: Served) -> None:

@@ -34,5 +34,5 @@ def test_it_says_that_a_body_is_not_what_it_claims(coding: str) -> None:
 
 
 def test_it_says_which_codings_it_reads() -> None:
-    with pytest.raises(InvalidRequest, match="gzip, deflate and zstd"):
+    with pytest.raises(InvalidRequest, match="gzip, deflate, zstd"):
         decode(b"", "br", 1000)
