@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 
-MISSING = "not on this machine"
+MISSING = "are not here"
 """What the reason of a skip says where the machine lacks a program."""
 FAKE_SECRET_KEY = "a-fake-secret-key-for-tests-only-0123456789abcdefghij"
 OWN_VARIABLES = ("CLAUDE_API_KEY", "DATABASE_URL", "REDIS_URL", "CLAUDE_API_BASE_URL", "PORT", "HOST")
