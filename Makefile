@@ -62,6 +62,5 @@ tests/e2e/.clients/.installed: tests/e2e/package.json tests/e2e/package-lock.jso
 	@mkdir -p tests/e2e/.clients
 	@if command -v npm >/dev/null; then \
 		cp tests/e2e/package.json tests/e2e/package-lock.json tests/e2e/.clients/ && \
-		npm ci --prefix tests/e2e/.clients --no-audit --no-fund --loglevel=error; \
+		npm ci --prefix tests/e2e/.clients --no-audit --no-fund --loglevel=error && touch $@; \
 	else echo "npm is not here: the TypeScript SDK and Claude Code will be left out"; fi
-	@touch $@

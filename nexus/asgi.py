@@ -1,5 +1,7 @@
 """The ASGI application: `/v1/*` to the lean handler, other http to Django, and the server's lifespan."""
 
+import asyncio
+import contextlib
 import os
 from typing import Any
 
@@ -33,7 +35,9 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "lifespan.startup.failed", "message": f"Nexus cannot start: {error}"})
         return
     await send({"type": "lifespan.startup.complete"})
-    await receive()
+    # A second signal ends the server without its word of farewell: then this task is cancelled instead.
+    with contextlib.suppress(asyncio.CancelledError):
+        await receive()
     await node.stop()
     await send({"type": "lifespan.shutdown.complete"})
 

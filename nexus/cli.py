@@ -129,7 +129,8 @@ def variables() -> None:
     click.echo("| variable | default | meaning |\n|---|---|---|")
     for variable in sorted(VARIABLES.values(), key=lambda variable: variable.name):
         default = f"`{variable.default}`" if variable.default else ""
-        click.echo(f"| `{variable.name}` | {default} | {variable.help} |")
+        mark = "*" if variable.is_secret else ""
+        click.echo(f"| `{variable.name}`{mark} | {default} | {variable.help} |")
 
 
 if __name__ == "__main__":

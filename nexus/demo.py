@@ -12,7 +12,7 @@ from bench.traffic import trickle
 
 FAKE_KEY = "sk-ant-api03-fake-key-of-the-demo-0000"
 TRAFFIC_KEY_NAME = "demo traffic"
-NOT_FOR_A_DEMO = ("DATABASE_URL", "REDIS_URL", "NEXUS_ENCRYPTION_KEYS", "NEXUS_SECRET_KEY")
+NOT_FOR_A_DEMO = ("DATABASE_URL", "REDIS_URL", "NEXUS_ENCRYPTION_KEYS", "NEXUS_SECRET_KEY", "CLAUDE_API_KEY")
 
 
 def demo(host: str, port: int, data: str, *, traffic: bool) -> None:
@@ -21,14 +21,15 @@ def demo(host: str, port: int, data: str, *, traffic: bool) -> None:
         _configure(standin.url, data)
         from nexus.serve import prepare, run
 
-        made = prepare(workers=1)
+        made = prepare(host, port, workers=1)
         with _traffic(f"http://127.0.0.1:{port}") if traffic else contextlib.nullcontext():
-            run(host, port, workers=1, made=made)
+            run(host, port, workers=1, made=made, upstream="a stand-in inside this process: nothing leaves it")
 
 
 def _configure(upstream_url: str, data: str) -> None:
     for name in NOT_FOR_A_DEMO:
         os.environ.pop(name, None)
+        os.environ.pop(f"{name}_FILE", None)
     os.environ |= {
         "DEBUG": "true",
         "NEXUS_DATA": str(Path(data).resolve()),

@@ -24,7 +24,8 @@ class Variable:
     name: str
     default: str
     help: str
-    secret: bool = False
+    is_secret: bool = False
+    """May also come from the file that NAME_FILE names."""
 
 
 VARIABLES: dict[str, Variable] = {}
@@ -36,15 +37,7 @@ def text(name: str, default: str = "", *, help: str) -> str:
 
 def secret(name: str, default: str = "", *, help: str) -> str:
     """A secret from NAME, or from the file that NAME_FILE names (as containers mount them)."""
-    VARIABLES[name] = Variable(name, "", f"{help} (or `{name}_FILE`: a file that holds it)", secret=True)
-    if value := os.environ.get(name):
-        return value
-    if not (path := os.environ.get(f"{name}_FILE")):
-        return default
-    try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ImproperlyConfigured(f"{name}_FILE={path!r} cannot be read: {error}.") from None
+    return _read(name, default, str, "", help, is_secret=True)
 
 
 def boolean(name: str, default: bool, *, help: str) -> bool:
@@ -92,20 +85,32 @@ def url(name: str, default: str, *, help: str, schemes: tuple[str, ...] = ("http
             raise ValueError
         return value
 
-    # The value of a URL variable is not repeated: it may hold a password.
-    return _read(name, default, parse, f"use a URL that starts with {' or '.join(schemes)}", help, shown=False)
+    # It may hold a password.
+    return _read(name, default, parse, f"use a URL that starts with {' or '.join(schemes)}", help, is_secret=True)
 
 
-def _read(name: str, default: T, parse: Callable[[str], T], expected: str, help: str, *, shown: bool = True) -> T:
-    VARIABLES[name] = Variable(name, _spelled(default), help)
+def _read(name: str, default: T, parse: Callable[[str], T], expected: str, help: str, *, is_secret: bool = False) -> T:
+    """A secret may come from a file, and its value is never repeated."""
+    VARIABLES[name] = Variable(name, _spelled(default), help, is_secret)
     value = os.environ.get(name, "")
+    if is_secret and not value:
+        value = _from_file(name)
     if not value:
         return default
     try:
         return parse(value)
     except (ValueError, KeyError):
-        said = f"{name}={value!r}" if shown else name
+        said = name if is_secret else f"{name}={value!r}"
         raise ImproperlyConfigured(f"{said}: {expected}.") from None
+
+
+def _from_file(name: str) -> str:
+    if not (path := os.environ.get(f"{name}_FILE")):
+        return ""
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImproperlyConfigured(f"{name}_FILE={path!r} cannot be read: {error}.") from None
 
 
 def _at_least(minimum: N, value: N) -> N:

@@ -38,12 +38,9 @@ class LeanHandler:
         request = self._passage(Call(scope, intake), send)
         try:
             await self._serve(request)
-        except ClientGone:
+        except (ClientGone, asyncio.CancelledError):
+            # The client left, or the process stops. Both are on record, and this is the end of the request's task.
             return
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if not intake.left or task is None or task.uncancel() > 0:
-                raise
         finally:
             await intake.aclose()
 

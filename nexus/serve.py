@@ -3,9 +3,9 @@
 import contextlib
 import math
 import signal
-import sys
+import socket
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any
 
 import uvicorn
 from django.conf import settings
@@ -23,11 +23,12 @@ KEEP_ALIVE_SECONDS = 75
 
 def serve(host: str, port: int, workers: int) -> None:
     """Blocks until the process is told to stop. Raises ImproperlyConfigured for a set-up that cannot work."""
-    run(host, port, workers, prepare(workers))
+    run(host, port, workers, prepare(host, port, workers))
 
 
-def prepare(workers: int) -> firstrun.Made:
+def prepare(host: str, port: int, workers: int) -> firstrun.Made:
     """Brings the database up to date and makes what a first user needs. Raises ImproperlyConfigured."""
+    _refuse_taken_port(host, port)
     if workers > 1 and not (settings.REDIS_URL and settings.DATABASE_URL):
         raise ImproperlyConfigured(
             f"{workers} workers need REDIS_URL and DATABASE_URL: without them each would count limits for itself. "
@@ -40,8 +41,9 @@ def prepare(workers: int) -> firstrun.Made:
     return made
 
 
-def run(host: str, port: int, workers: int, made: firstrun.Made) -> None:
-    print(welcome(host, port, made), flush=True)  # noqa: T201 (this is for the person at the terminal)
+def run(host: str, port: int, workers: int, made: firstrun.Made, upstream: str = "") -> None:
+    """`upstream` is what the welcome says of the Claude API, where that is not what the settings say."""
+    print(welcome(host, port, made, upstream), flush=True)  # noqa: T201 (this is for the person at the terminal)
     with _stopping_cleanly(), _celery():
         uvicorn.run("nexus.asgi:application", **server_options(host, port, workers))
 
@@ -67,7 +69,7 @@ def server_options(host: str, port: int, workers: int) -> dict[str, Any]:
     }
 
 
-def welcome(host: str, port: int, made: firstrun.Made) -> str:
+def welcome(host: str, port: int, made: firstrun.Made, upstream: str) -> str:
     shown = f"[{host}]" if ":" in host else host
     url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else shown}:{port}"  # noqa: S104 (compared, not bound)
     key = made.client_key or "<your client key>"
@@ -82,7 +84,7 @@ def welcome(host: str, port: int, made: firstrun.Made) -> str:
             f"Nexus serves {url}   stop it with Ctrl-C",
             f"  Admin       {url}/admin/   {login}",
             f"  Client key  {key_line}",
-            f"  Claude API  {_upstream_line(url)}",
+            f"  Claude API  {upstream or _upstream_line(url)}",
             f"  Data        {settings.NEXUS_DATA}",
             "Paste one of these:",
             f"  curl {url}/v1/messages -H 'x-api-key: {key}' -H 'anthropic-version: 2023-06-01' "
@@ -112,14 +114,27 @@ def _celery() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _stopping_cleanly() -> Iterator[None]:
-    """uvicorn raises the signal again when it has drained: then the rest of us still has to stop in order."""
-
-    def stop(number: int, frame: Any) -> NoReturn:
-        sys.exit(0)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    """uvicorn raises the signal again when it has drained: then the rest of us still has to stop in order. A second
+    signal ends the drain at once."""
+    before = {number: signal.signal(number, _already_stopping) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _already_stopping(number: int, frame: Any) -> None:
+    pass
+
+
+def _refuse_taken_port(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ImproperlyConfigured(
+                f"Cannot listen on {host}:{port}: {error.strerror}. Choose another --port."
+            ) from None

@@ -5,13 +5,15 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from uuid import UUID
 
+import msgspec
+
 from accounts.ids import new_id
 from accounts.register import ClientKeyFacts
 from proxy.call import Call
 from proxy.headers import Headers, first, for_record, text
 from proxy.meter import JSONMeter, Meter, Metered, NoMeter, StreamMeter
 from proxy.vault import Choice
-from proxy.wire import Ask, Lineage
+from proxy.wire import Ask, Lineage, lineage
 from telemetry.record.exchange import Bodies, Closed, Exchange, Kind, Outcome
 
 EVENT_STREAM = b"text/event-stream"
@@ -47,6 +49,11 @@ class Draft:
         self._keeps = False
 
     # --- What the relay tells, in the order in which it happens ---------------------------------------------
+
+    def begin(self, kind: Kind) -> None:
+        """What is known before the key and the body are."""
+        self.ask = msgspec.structs.replace(NOTHING_ASKED, kind=kind)
+        self.lineage = lineage(self.call.headers, "")
 
     def request_read(self, body: bytes) -> None:
         self.request_body = body

@@ -17,6 +17,8 @@ import msgspec
 class ProxyError(Exception):
     status = 500
     type = "api_error"
+    may_retry = False
+    """Whether the same request may succeed a little later. Unasked, Claude Code repeats even a 401, for minutes."""
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
     def __init__(self, message: str) -> None:
@@ -55,8 +57,7 @@ class MethodNotAllowed(ProxyError):
 
 class BodyTooSlow(ProxyError):
     status, type = 408, "invalid_request_error"
-    # The client stopped in mid-body: the same try would only stop again.
-    headers = ((b"x-should-retry", b"false"), (b"connection", b"close"))
+    headers = ((b"connection", b"close"),)
 
 
 class BodyTooLarge(ProxyError):
@@ -69,18 +70,17 @@ class InternalFault(ProxyError):
 
 
 class NoCredential(ProxyError):
-    status, type = 503, "api_error"
-    headers = ((b"x-should-retry", b"false"),)
+    status = 503
 
 
 class Stopping(ProxyError):
-    status = 503
+    status, may_retry = 503, True
 
 
 class UpstreamError(ProxyError):
     """The Claude API did not give an answer, or not a whole one."""
 
-    status = 502
+    status, may_retry = 502, True
 
 
 class UpstreamUnreachable(UpstreamError):

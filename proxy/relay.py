@@ -125,6 +125,7 @@ class Relay:
         return Outcome.BROKEN if head_had_left else Outcome.UPSTREAM_FAILED
 
     async def _carry(self, draft: Draft, sender: Sender, route: Route) -> None:
+        draft.begin(route.kind)
         key, own_headers = self._authenticate(draft)
         body = await self._take_body(draft, route)
         choice = draft.choice = self._vault.choose(self._snapshot(), key, own_headers)
@@ -147,7 +148,6 @@ class Relay:
     async def _take_body(self, draft: Draft, route: Route) -> bytes | AsyncIterator[bytes]:
         call = draft.call
         if not route.is_message:
-            draft.lineage = wire.lineage(call.headers, "")
             return await self._upload(draft, self._intake.max_bytes(call.path))
         body = await call.intake.read(self._intake.max_bytes(call.path), call.declared_bytes)
         draft.request_read(body)

@@ -63,6 +63,7 @@ class Sender:
             (b"content-type", b"application/json"),
             (b"content-length", str(len(content)).encode()),
             (b"request-id", self._request_id.encode()),
+            (b"x-should-retry", b"true" if error.may_retry else b"false"),
             *error.headers,
         ]
         await self.start(error.status, headers)

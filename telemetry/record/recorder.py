@@ -94,7 +94,9 @@ class Recorder:
         self._thread.start()
 
     def stop(self) -> None:
-        """Blocks until everything is stored, or for `flush_seconds` at most."""
+        """Blocks until everything is stored, or for `flush_seconds` at most. Once stopped, it stays so."""
+        if self._stopping:
+            return
         self._deadline = time.monotonic() + self._conf.flush_seconds
         self._stopping = True
         self._wake.set()

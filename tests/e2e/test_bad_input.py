@@ -47,6 +47,7 @@ def assert_error(answer: rawhttp.Answer, status: int, error_type: str, *words: s
     assert content["error"]["type"] == error_type
     for word in words:
         assert word in content["error"]["message"]
+    assert answer.header("x-should-retry") == ("true" if status in (502, 504) else "false")
     request_id = answer.header("x-nexus-request-id")
     assert request_id
     assert content["request_id"] == answer.header("request-id") == request_id

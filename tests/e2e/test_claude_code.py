@@ -193,7 +193,8 @@ def test_a_stream_that_dies_each_time_is_told(ask: Ask, nexus: Served, standin: 
 
 
 def test_a_wrong_key_is_told_in_our_sentence(ask: Ask, standin: Standin) -> None:
-    run = ask("Hello", ANTHROPIC_AUTH_TOKEN="nxs_live_wrong")
+    """At once: without our word on retries Claude Code would repeat it for minutes and print nothing."""
+    run = ask("Hello", ANTHROPIC_AUTH_TOKEN="nxs_live_wrong", CLAUDE_CODE_MAX_RETRIES="10")
     assert run.status == 1
     assert "401 This client key is not known here." in run.output
     assert not arrived(standin, run.session)

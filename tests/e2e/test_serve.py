@@ -90,6 +90,23 @@ def test_a_stop_ends_what_takes_too_long_and_records_it(standin: Standin, tmp_pa
         assert (row["outcome"], row["usage_source"]) == ("interrupted", "estimated")
 
 
+def test_a_second_signal_ends_the_drain_at_once(standin: Standin, tmp_path: Path) -> None:
+    body = json.dumps(
+        {"model": "claude-haiku-4-5", "max_tokens": 64, "stream": True}
+        | {"messages": [{"role": "user", "content": "[[standin silent_at=2]]"}]}
+    ).encode()
+    with serve(tmp_path, standin.url) as served, rawhttp.connection(served.port) as opened:
+        headers = [("x-api-key", served.key), ("anthropic-version", "2023-06-01"), ("user-agent", "is cut at once")]
+        opened.sendall(rawhttp.head("POST", "/v1/messages", headers, len(body)) + body)
+        while b"text_delta" not in opened.recv(65536):
+            pass
+        served.process.send_signal(signal.SIGINT)
+        eventually(lambda: not _listens(served.port))
+        assert served.stop(signal.SIGINT, seconds=5) == 0
+        assert served.exchange_of("is cut at once")["outcome"] == "interrupted"
+        assert "Traceback" not in (tmp_path / "serve.log").read_text()
+
+
 def test_it_serves_on_daphne_too(standin: Standin, tmp_path: Path) -> None:
     """A supported second server, which has no lifespan: Nexus starts with the first request."""
     with serve(tmp_path, standin.url) as first:
