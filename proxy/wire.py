@@ -57,27 +57,30 @@ _message = msgspec.json.Decoder(_Message)
 def read(body: bytes, route_kind: Kind) -> Ask:
     """Raises InvalidRequest where the body is not a JSON object with a `model` and a list of `messages`."""
     try:
-        parsed = _strict.decode(body)
-    except msgspec.ValidationError:
-        parsed = _read_leniently(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+        parsed = _parse(body)
+        return Ask(
+            model=parsed.model,
+            is_stream=parsed.stream,
+            message_count=len(parsed.messages),
+            kind=_kind(parsed) if route_kind is Kind.INFERENCE else route_kind,
+            user_id=_user_id(parsed.metadata),
+        )
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"The request body is not valid JSON: {error}.") from None
-    return Ask(
-        model=parsed.model,
-        is_stream=parsed.stream,
-        message_count=len(parsed.messages),
-        kind=_kind(parsed) if route_kind is Kind.INFERENCE else route_kind,
-        user_id=_user_id(parsed.metadata),
-    )
 
 
-def _read_leniently(body: bytes) -> _StrictBody:
+def _parse(body: bytes) -> _StrictBody:
+    try:
+        return _strict.decode(body)
+    except msgspec.ValidationError:
+        return _parse_leniently(body)
+
+
+def _parse_leniently(body: bytes) -> _StrictBody:
     try:
         fields = _fields.decode(body)
     except msgspec.ValidationError:
         raise InvalidRequest("The request body must be a JSON object.") from None
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidRequest(f"The request body is not valid JSON: {error}.") from None
     model = _decoded(fields.get("model", _EMPTY))
     if not isinstance(model, str):
         raise InvalidRequest("model: give the name of a model as a string.")

@@ -1,0 +1,77 @@
+import pytest
+from django.core.exceptions import ValidationError
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from accounts.secret import digest, looks_like_client_key, masked, new_client_key, validate_upstream_secret
+
+WORD = st.text(st.characters(codec="ascii", min_codepoint=0x21, max_codepoint=0x7E), min_size=1)
+
+
+def test_a_new_client_key_looks_like_one_and_is_new() -> None:
+    assert looks_like_client_key(new_client_key())
+    assert new_client_key() != new_client_key()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "nxs_live_", "sk-ant-api03-" + "a" * 43, "nxs_live_" + "a" * 44, "nxs_live_" + "ä" * 43]
+)
+def test_nothing_else_looks_like_one(text: str) -> None:
+    assert not looks_like_client_key(text)
+
+
+def test_the_digest_depends_on_the_pepper() -> None:
+    assert digest("secret", "salt") != digest("secret", "pepper")
+    assert digest("secret", "salt") == digest("secret", "salt")
+
+
+@pytest.mark.parametrize(
+    ("secret", "shown"),
+    [
+        ("sk-ant-api03-0123456789abcdef", "sk-ant-api03-…cdef"),
+        ("sk-ant-oat01-0123456789abcdef", "sk-ant-oat01-…cdef"),
+        ("nxs_live_0123456789abcdef", "nxs_live_…cdef"),
+        ("some-other-token-0123456789", "…6789"),
+        ("sk-ant-short", "…"),
+        ("", "…"),
+    ],
+)
+def test_kind_and_last_four_characters_are_shown(secret: str, shown: str) -> None:
+    assert masked(secret) == shown
+
+
+@given(st.one_of(WORD, WORD.map("sk-ant-".__add__)))
+@example("sk-ant-secretsecretsecret-")
+@example("sk-ant-admin01-x")
+def test_a_mask_hides_most_of_a_secret_and_fits_its_column(secret: str) -> None:
+    shown = masked(secret)
+    assert len(shown) <= 40
+    assert len(shown) - len("sk-ant-admin01-…") <= 4
+    assert len(secret) - len(shown) >= 8 or shown == "…"
+
+
+@pytest.mark.parametrize("secret", ["sk-ant-api03-" + "a" * 90, "sk-ant-oat01-" + "b" * 90, "any.other+token/of=16"])
+def test_it_takes_one_printable_word(secret: str) -> None:
+    validate_upstream_secret(secret)
+
+
+@pytest.mark.parametrize(
+    ("secret", "words"),
+    [
+        ("sk-ant-api03-aaaa aaaaaaaaa", "space"),
+        (" sk-ant-api03-aaaaaaaaaaaa", "space"),
+        ("sk-ant-api03-aaaaaaaaaaaa\n", "line break"),
+        ("sk-ant-api03-aaaa\r\nx-evil: 1", "line break"),
+        ("sk-ant-api03-aaaa\taaaaaaaaa", "another character"),
+        ("sk-ant-api03-äöüäöüäöüäöü", "another character"),
+        ("sk-ant-api03-aaaaaaaa…aaaa", "another character"),
+        ("sk-ant-api03-aaaa\0aaaaaaaa", "another character"),
+        ("", "one word"),
+        ("too-short", "too short"),
+        ("nxs_live_" + "a" * 43, "client key of Nexus"),
+    ],
+)
+def test_it_says_what_is_wrong_with_a_secret(secret: str, words: str) -> None:
+    with pytest.raises(ValidationError, match=words) as raised:
+        validate_upstream_secret(secret)
+    assert not secret or secret not in str(raised.value)
