@@ -34,7 +34,7 @@ def digest(secret: str, pepper: str) -> str:
 def masked(secret: str) -> str:
     """`sk-ant-…last4`; a secret too short to hide at least eight characters is not shown at all."""
     kind = match.group(0) if (match := _KIND.match(secret)) else ""
-    return f"{kind}…{secret[-4:]}" if len(secret) - len(kind) >= 12 else "…"
+    return f"{kind}…{secret[-4:]}" if len(secret) - len(kind) >= 13 else "…"
 
 
 def validate_upstream_secret(secret: str) -> None:

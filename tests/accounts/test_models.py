@@ -77,7 +77,12 @@ def test_a_secret_is_shown_by_its_end_and_known_by_its_fingerprint(
 
 @pytest.mark.parametrize(
     ("secret", "shown"),
-    [("sk-ant-api03-fake-0001", "sk-ant-api03-…0001"), ("something-else-0002", "…0002"), ("short", "…"), ("", "…")],
+    [
+        ("sk-ant-api03-fake-secret-0001", "sk-ant-api03-…0001"),
+        ("something-else-0002", "…0002"),
+        ("short", "…"),
+        ("", "…"),
+    ],
 )
 def test_a_mask_hides(secret: str, shown: str) -> None:
     assert masked(secret) == shown

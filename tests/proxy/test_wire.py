@@ -1,3 +1,4 @@
+import contextlib
 import json
 from typing import Any
 
@@ -68,10 +69,8 @@ def test_it_says_what_is_wrong(body: bytes, word: str) -> None:
 
 @given(st.binary(max_size=200) | st.text(max_size=100).map(str.encode))
 def test_anything_is_read_or_refused(body: bytes) -> None:
-    try:
-        read(body, Kind.INFERENCE)
-    except InvalidRequest as error:
-        assert error.message
+    with contextlib.suppress(InvalidRequest):
+        assert isinstance(read(body, Kind.INFERENCE), Ask)
 
 
 @pytest.mark.parametrize(
