@@ -52,7 +52,8 @@ DEFAULTS: dict[str, Any] = {
 
 
 def exchange(**changes: Any) -> Exchange:
-    return Exchange(**{"id": new_id(), "started_at": datetime.now(UTC)} | DEFAULTS | changes)
+    values: dict[str, Any] = {"id": new_id(), "started_at": datetime.now(UTC)} | DEFAULTS | changes
+    return Exchange(**values)
 
 
 def closed(request: bytes = b"{}", response: bytes = b"{}", **changes: Any) -> Closed:
