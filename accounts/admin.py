@@ -79,9 +79,13 @@ class CredentialForm(forms.ModelForm):
             validate_upstream_secret(secret)
         elif self.instance._state.adding:
             raise forms.ValidationError("Paste the key or token.")
-        else:
-            secret = self.instance.secret
         return secret
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if not cleaned.get("secret"):
+            cleaned.pop("secret", None)  # what is not there is not written to the row
+        return cleaned
 
 
 @admin.register(Credential)
@@ -96,7 +100,3 @@ class CredentialAdmin(admin.ModelAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Credential | None = None) -> tuple[str, ...]:
         return CredentialForm.Meta.fields if obj is None else (*CredentialForm.Meta.fields, *self.readonly_fields)
-
-    def get_queryset(self, request: HttpRequest) -> "QuerySet[Credential]":
-        # Lists work without the encryption key, and a page holds no secret that it does not need.
-        return super().get_queryset(request).defer("secret")

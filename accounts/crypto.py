@@ -1,15 +1,18 @@
 """Encryption of secrets at rest: MultiFernet, and a model field that fails loudly on a wrong key.
 
-The field decrypts when a row is loaded and never returns ciphertext: an unreadable value raises.
+The field decrypts when it is read, not when its row is loaded: a row whose secret cannot be read can still be listed,
+renamed, given a new secret and deleted. It never returns ciphertext: reading an unreadable secret raises.
 """
 
 import functools
+from dataclasses import dataclass
 from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import models
+from django.db.models.query_utils import DeferredAttribute
 
 VERSION = "v1:"
 
@@ -46,14 +49,52 @@ def _fernet(keys: str) -> MultiFernet:
         ) from None
 
 
-class EncryptedTextField(models.TextField):
-    """Text that the database sees only encrypted. It cannot be searched or ordered by."""
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A secret as the database holds it."""
 
-    def from_db_value(self, value: str | None, expression: Any, connection: Any) -> str | None:
-        return None if value is None else decrypt(value)
+    text: str
+
+    def open(self) -> str:
+        """Raises WrongEncryptionKey."""
+        return decrypt(self.text)
+
+
+class OpenedWhenRead(DeferredAttribute):
+    def __get__(self, instance: Any, cls: Any = None) -> Any:
+        if instance is None:
+            return self
+        name = self.field.attname
+        value = instance.__dict__.get(name) or super().__get__(instance, cls)
+        if isinstance(value, Sealed):
+            value = instance.__dict__[name] = value.open()
+        return value
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        instance.__dict__[self.field.attname] = value
+
+
+class EncryptedTextField(models.TextField):
+    """Text that the database sees only encrypted. It cannot be searched or ordered by; `values_list` gives it sealed,
+    and forms get nothing at all."""
+
+    descriptor_class = OpenedWhenRead
+
+    def from_db_value(self, value: str | None, expression: Any, connection: Any) -> Sealed | None:
+        return None if value is None else Sealed(value)
 
     def get_prep_value(self, value: Any) -> Any:
-        return None if value is None else encrypt(str(value))
+        if value is None or isinstance(value, Sealed):
+            return value and value.text
+        return encrypt(str(value))
+
+    def value_from_object(self, obj: models.Model) -> Any:
+        return ""
 
     def get_lookup(self, lookup_name: str) -> Any:
         return super().get_lookup(lookup_name) if lookup_name == "isnull" else None
+
+
+def is_sealed(row: models.Model, name: str) -> bool:
+    """The secret of this row was neither read nor set since it was loaded."""
+    return name not in row.__dict__ or isinstance(row.__dict__[name], Sealed)

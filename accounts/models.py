@@ -9,7 +9,7 @@ from django.db import models
 from django.utils import timezone
 
 from accounts import hosts
-from accounts.crypto import EncryptedTextField
+from accounts.crypto import EncryptedTextField, is_sealed
 from accounts.ids import new_id
 from accounts.secret import (
     CLIENT_KEY_START,
@@ -148,13 +148,16 @@ class Credential(models.Model):
         return f"{self.name} ({self.masked})"
 
     def save(self, *args: Any, **options: Any) -> None:
-        self.masked = masked(self.secret)
-        self.fingerprint = digest(self.secret, Installation.current().pepper)[:16]
+        if not is_sealed(self, "secret"):
+            self.masked = masked(self.secret)
+            self.fingerprint = digest(self.secret, Installation.current().pepper)[:16]
         if options.get("update_fields") and "secret" in options["update_fields"]:
             options["update_fields"] = {*options["update_fields"], "masked", "fingerprint"}
         super().save(*args, **options)
 
     def clean(self) -> None:
+        if is_sealed(self, "secret"):
+            return
         if self.kind == self.Kind.API_KEY and self.secret.startswith("sk-ant-oat"):
             raise ValidationError({"kind": "This is an OAuth access token: choose the kind “bearer token”."})
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
-from django.db import DatabaseError, close_old_connections, transaction
+from django.db import close_old_connections, transaction
 
 from accounts import models
 from accounts.crypto import WrongEncryptionKey
@@ -85,9 +85,9 @@ def load() -> Snapshot:
 def _credentials() -> dict[UUID, tuple[CredentialFacts, ...]]:
     found: dict[UUID, tuple[CredentialFacts, ...]] = {}
     active = models.Credential.objects.filter(is_active=True).order_by("priority", "created_at")
-    for row_id, domain_id, name, kind in active.values_list("id", "domain_id", "name", "kind"):
+    for row_id, domain_id, name, kind, sealed in active.values_list("id", "domain_id", "name", "kind", "secret"):
         try:
-            secret = models.Credential.objects.values_list("secret", flat=True).get(id=row_id)
+            secret = sealed.open()
         except WrongEncryptionKey:
             # One unreadable secret must not take the other domains down.
             logger.error("credential %s (%s) is left out: NEXUS_ENCRYPTION_KEYS cannot read it", name, row_id)
@@ -119,7 +119,7 @@ class Register:
             if self._failing:
                 logger.warning("the register can be read again")
             self._failing = False
-        except (DatabaseError, WrongEncryptionKey) as error:
+        except Exception as error:  # whatever it is: a process that stopped listening would honour revoked keys
             if not self._failing:
                 logger.error("the register cannot be read, the last known one stays: %s", type(error).__name__)
             self._failing = True

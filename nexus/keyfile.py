@@ -6,6 +6,7 @@ import secrets
 from pathlib import Path
 from typing import TypedDict
 
+import msgspec
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 
@@ -24,9 +25,8 @@ def ensure(data: Path) -> Keys:
     if not path.exists():
         _publish(path, {"secret_key": secrets.token_urlsafe(48), "encryption_keys": new_encryption_key()})
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return {"secret_key": content["secret_key"], "encryption_keys": content["encryption_keys"]}
-    except (ValueError, KeyError, TypeError) as error:
+        return msgspec.json.decode(path.read_bytes(), type=Keys)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ImproperlyConfigured(
             f"{path} is not a key file of Nexus ({type(error).__name__}). Restore it from a backup: without it "
             "stored credentials cannot be read."

@@ -131,7 +131,7 @@ def _shown(body: bytes | None) -> str:
         return "Empty."
     try:
         text = msgspec.json.format(body, indent=2).decode()
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         text = body.decode("utf-8", "replace")
     if len(text) > SHOWN_MAX_CHARACTERS:
         text = f"{text[:SHOWN_MAX_CHARACTERS]}\n… cut here: {len(body):,} bytes in all"

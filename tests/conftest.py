@@ -1,6 +1,10 @@
 """The cast. Everybody belongs to the domain claude.example.com; the other domain is a stranger's."""
 
+from collections.abc import Iterator
+
 import pytest
+from django.db import connection
+from pytest_django import DjangoDbBlocker
 
 from accounts.models import ClientKey, Credential, Domain
 
@@ -31,3 +35,16 @@ def issued(domain: Domain) -> tuple[ClientKey, str]:
 @pytest.fixture
 def credential(domain: Domain) -> Credential:
     return Credential.objects.create(domain=domain, name="main", secret=FAKE_API_KEY)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Threads of async tests leave connections behind: PostgreSQL would not drop the test database under them."""
+    yield
+    if connection.vendor != "postgresql":
+        return
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )

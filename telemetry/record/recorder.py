@@ -49,7 +49,8 @@ class Recorder:
         self._store = store
         self._others = others
         self._queue: deque[Closed] = deque()
-        self._queued_bytes = 0
+        # Two counters with one writer each: the event loop's additions and the thread's subtractions cannot be lost.
+        self._queued_bytes = self._released_bytes = 0
         self._batch: list[Closed] = []
         self._accepted = self._closed = self._stored = self._dropped = self._bodies_dropped = 0
         self._wake = threading.Event()
@@ -69,9 +70,10 @@ class Recorder:
             self._dropped += 1
             return
         size = closed.bodies.size_bytes if closed.bodies else 0
-        if self._queued_bytes + size > self._conf.queue_max_bytes:
+        held_bytes = self._queued_bytes - self._released_bytes
+        if held_bytes + size > self._conf.queue_max_bytes:
             if not self._bodies_dropped:
-                logger.error("the record holds %s bytes: new bodies are dropped", self._queued_bytes)
+                logger.error("the record holds %s bytes: new bodies are dropped", held_bytes)
             self._bodies_dropped += 1
             closed, size = Closed(closed.exchange, None), 0
         self._queued_bytes += size
@@ -139,7 +141,7 @@ class Recorder:
             logger.warning("the record can be written again")
         self._stored += stored
         self._dropped += len(self._batch) - stored
-        self._queued_bytes -= sum(closed.bodies.size_bytes for closed in self._batch if closed.bodies)
+        self._released_bytes += sum(closed.bodies.size_bytes for closed in self._batch if closed.bodies)
         for sink in self._others:
             try:
                 sink(self._batch)

@@ -15,6 +15,8 @@ from telemetry.models import BodyRow, ExchangeRow
 from telemetry.record import bodies
 from telemetry.record.exchange import Bodies, Closed, Exchange
 
+POISON = (DataError, IntegrityError, ValueError, OverflowError)
+"""What a row is to blame for, not the database: no later try would end otherwise."""
 logger = logging.getLogger(__name__)
 
 
@@ -24,7 +26,7 @@ def store(batch: Sequence[Closed]) -> int:
     try:
         _store_together(batch)
         return len(batch)
-    except (DataError, IntegrityError):
+    except POISON:
         return sum(_stored_alone(closed) for closed in batch)
     except Exception:
         connection.close()
@@ -41,7 +43,7 @@ def _store_together(batch: Sequence[Closed]) -> None:
 def _stored_alone(closed: Closed) -> bool:
     try:
         _store_together((closed,))
-    except (DataError, IntegrityError) as error:
+    except POISON as error:
         logger.error("exchange %s cannot be stored: %s", closed.exchange.id, type(error).__name__)
         return False
     return True

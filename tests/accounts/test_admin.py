@@ -21,8 +21,11 @@ def test_a_stranger_sees_the_login_page_only(client: Client, credential: Credent
 
 def test_guessing_passwords_is_limited(client: Client, db: None) -> None:
     guess = {"username": "admin", "password": "wrong"}
-    answers = [client.post("/admin/login/", guess, REMOTE_ADDR="203.0.113.9") for _ in range(TRIES_PER_MINUTE + 1)]
-    assert [answer.status_code for answer in answers] == [200] * TRIES_PER_MINUTE + [429]
+    # So many that one fixed window has too many of them, wherever it begins.
+    tries = range(2 * TRIES_PER_MINUTE + 1)
+    answers = [client.post("/admin/login/", guess, REMOTE_ADDR="203.0.113.9").status_code for _ in tries]
+    assert answers[:TRIES_PER_MINUTE] == [200] * TRIES_PER_MINUTE
+    assert 429 in answers
     assert client.post("/admin/login/", guess, REMOTE_ADDR="203.0.113.10").status_code == 200
 
 

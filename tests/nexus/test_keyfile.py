@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 
 from nexus import keyfile
 
@@ -30,5 +31,5 @@ def test_what_a_killed_process_left_behind_does_not_stop_the_next(tmp_path: Path
 def test_a_file_of_another_kind_is_told_and_not_repeated(tmp_path: Path, content: str | bytes) -> None:
     file = tmp_path / "keys.json"
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(keyfile.ImproperlyConfigured, match=r"keys\.json"):
+    with pytest.raises(ImproperlyConfigured, match=r"keys\.json"):
         keyfile.ensure(tmp_path)
