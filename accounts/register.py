@@ -55,7 +55,8 @@ class Snapshot:
     domains: Mapping[str, DomainFacts] = field(default_factory=dict)
     keys_by_prefix: Mapping[str, tuple[ClientKeyFacts, ...]] = field(default_factory=dict)
     credentials: Mapping[UUID, tuple[CredentialFacts, ...]] = field(default_factory=dict)
-    """Active credentials of a domain, the first choice first."""
+    """The usable credentials of each domain that has any, the first choice first. An empty list is not the same as none
+    at all: another's credential must not step in for one that is switched off or cannot be read."""
 
 
 def load() -> Snapshot:
@@ -84,16 +85,20 @@ def load() -> Snapshot:
 
 def _credentials() -> dict[UUID, tuple[CredentialFacts, ...]]:
     found: dict[UUID, tuple[CredentialFacts, ...]] = {}
-    active = models.Credential.objects.filter(is_active=True).order_by("priority", "created_at")
-    for row_id, domain_id, name, kind, sealed in active.values_list("id", "domain_id", "name", "kind", "secret"):
+    rows = models.Credential.objects.order_by("priority", "created_at")
+    for row_id, domain_id, name, kind, is_active, sealed in rows.values_list(
+        "id", "domain_id", "name", "kind", "is_active", "secret"
+    ):
+        usable = found.setdefault(domain_id, ())
+        if not is_active:
+            continue
         try:
             secret = sealed.open()
         except WrongEncryptionKey:
             # One unreadable secret must not take the other domains down.
             logger.error("credential %s (%s) is left out: NEXUS_ENCRYPTION_KEYS cannot read it", name, row_id)
             continue
-        facts = CredentialFacts(row_id, name, kind == models.Credential.Kind.BEARER, secret)
-        found[domain_id] = (*found.get(domain_id, ()), facts)
+        found[domain_id] = (*usable, CredentialFacts(row_id, name, kind == models.Credential.Kind.BEARER, secret))
     return found
 
 

@@ -99,15 +99,16 @@ def issue_key(host: str, name: str, create_domain: bool) -> None:
     from accounts.models import ClientKey, Domain
 
     domain = Domain.objects.filter(host=host).first()
-    if domain is None:
-        if not create_domain:
-            raise click.ClickException(f"There is no domain {host}. Add --create-domain to make it.")
-        domain = Domain(host=host)
-        try:
+    if domain is None and not create_domain:
+        raise click.ClickException(f"There is no domain {host}. Add --create-domain to make it.")
+    try:
+        if domain is None:
+            domain = Domain(host=host)
             domain.full_clean()
-        except ValidationError as error:
-            raise click.ClickException(" ".join(error.messages)) from None
-        domain.save()
+            domain.save()
+        ClientKey(domain=domain, name=name).clean_fields(exclude=("prefix", "last4", "digest"))
+    except ValidationError as error:
+        raise click.ClickException(" ".join(error.messages)) from None
     click.echo(ClientKey.issue(domain, name)[1])
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from django.contrib.auth import get_user_model
 from django.db import transaction
+from django.db.models import Q
 
 from accounts.models import ClientKey, Domain
 
@@ -28,7 +29,7 @@ def ensure() -> Made:
 
 def _ensure_admin() -> str:
     users = get_user_model()
-    if users.objects.filter(is_superuser=True).exists():
+    if users.objects.filter(Q(is_superuser=True) | Q(username=ADMIN_NAME)).exists():
         return ""
     password = secrets.token_urlsafe(12)
     users.objects.create_superuser(ADMIN_NAME, password=password)

@@ -14,7 +14,7 @@ from proxy.api import Passage, Sent
 from proxy.call import Call
 from proxy.conf import IntakeConf
 from proxy.draft import Draft
-from proxy.errors import ClientGone, MethodNotAllowed, NotFound
+from proxy.errors import ClientGone, InvalidRequest, MethodNotAllowed, NotFound
 from proxy.intake import Intake, Receive
 from proxy.relay import Relay
 from proxy.sender import Send, Sender
@@ -60,8 +60,12 @@ class LeanHandler:
             await sender.end()
             return
         try:
+            call.check_path()
             match = _resolve(call.path)
             response = await match.func(request, *match.args, **match.kwargs)
+        except InvalidRequest as odd_path:
+            await self._relay.refuse(request.draft, sender, odd_path)
+            return
         except Http404:
             error = NotFound(f"There is nothing at {call.path}. The Claude API begins at /v1/messages.")
             await self._relay.refuse(request.draft, sender, error)

@@ -1,6 +1,7 @@
 """`nexus serve`: everything in one process, or several web workers on PostgreSQL and Redis."""
 
 import contextlib
+import ipaddress
 import math
 import signal
 import socket
@@ -16,6 +17,7 @@ from django.db import connections
 from accounts import register
 from nexus import firstrun
 from nexus.embedded import celery_threads
+from nexus.protocol import GuardedProtocol
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than the 60 seconds that load balancers in front of us keep a connection."""
@@ -28,6 +30,11 @@ def serve(host: str, port: int, workers: int) -> None:
 
 def prepare(host: str, port: int, workers: int) -> firstrun.Made:
     """Brings the database up to date and makes what a first user needs. Raises ImproperlyConfigured."""
+    if settings.DEBUG and not _is_loopback(host):
+        raise ImproperlyConfigured(
+            f"DEBUG=true shows settings to whoever meets an error: not on {host}. Listen on 127.0.0.1, or set "
+            "DEBUG=false, NEXUS_SECRET_KEY and NEXUS_ENCRYPTION_KEYS."
+        )
     _refuse_taken_port(host, port)
     if workers > 1 and not (settings.REDIS_URL and settings.DATABASE_URL):
         raise ImproperlyConfigured(
@@ -54,7 +61,7 @@ def server_options(host: str, port: int, workers: int) -> dict[str, Any]:
         "port": port,
         "workers": workers if workers > 1 else None,
         "loop": "uvloop",
-        "http": "httptools",
+        "http": GuardedProtocol,
         "ws": "none",
         "lifespan": "on",
         "access_log": False,
@@ -126,6 +133,13 @@ def _stopping_cleanly() -> Iterator[None]:
 
 def _already_stopping(number: int, frame: Any) -> None:
     pass
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _refuse_taken_port(host: str, port: int) -> None:

@@ -53,9 +53,13 @@ INTAKE = IntakeConf(
     messages_max_bytes=env.integer(
         "MAX_REQUEST_SIZE", 32_000_000, help="Largest body of a messages request, in bytes", minimum=1
     ),
+    head_seconds=env.seconds("HEAD_SECONDS", 30, help="How long a client may take for the head of its request"),
     body_idle_seconds=env.seconds("BODY_IDLE_SECONDS", 30, help="Limit for a pause in a client's body"),
     capture_max_bytes=env.integer(
         "CAPTURE_MAX_BYTES", 32_000_000, help="How much of one answer is kept for the record, in bytes"
+    ),
+    client_stall_seconds=env.seconds(
+        "CLIENT_STALL_SECONDS", 300, help="How long a client may take nothing of its answer"
     ),
     cors_origins=frozenset(
         env.names("CORS_ALLOWED_ORIGINS", help="Origins whose pages may call /v1; * for any; none: CORS is off")
@@ -94,6 +98,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "nexus.urls"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "nexus.reports.ReporterFilter"
 ASGI_APPLICATION = "nexus.asgi.application"
 ALLOWED_HOSTS = list(env.names("ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]"), help="Host names of the console"))
 CSRF_TRUSTED_ORIGINS = list(env.names("CSRF_TRUSTED_ORIGINS", help="Origins of the console behind a proxy"))

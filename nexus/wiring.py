@@ -47,8 +47,8 @@ class Node:
 
     async def ensure_started(self) -> None:
         """Once per process: by the server's lifespan, or, where it has none (daphne), by the first request."""
-        if self._started is None:
-            self._started = asyncio.create_task(self._start())
+        if self._started is None or (self._started.done() and not self.is_running):
+            self._started = asyncio.create_task(self._start())  # also after a start that failed
         await asyncio.shield(self._started)
 
     async def _start(self) -> None:

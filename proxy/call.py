@@ -1,13 +1,17 @@
 """One request as it came in, and who presented what with it."""
 
+import re
 from collections.abc import MutableMapping
 from typing import Any
 
 from accounts.secret import CLIENT_KEY_START
-from proxy.errors import Unauthenticated
+from proxy.errors import InvalidRequest, Unauthenticated
 from proxy.headers import Headers, first, text
 from proxy.intake import Intake
 
+_MESSAGES = ("/v1/messages", "/v1/messages/count_tokens")
+_ODD = re.compile(r"[\s;\\%\x00-\x20\x7f]")
+_ENCODED_SLASH = re.compile(rb"%2f|%5c|%2e", re.I)
 BEARER = b"bearer "
 _KEY_HEADERS = (b"x-nexus-key", b"x-api-key", b"authorization")
 
@@ -31,11 +35,21 @@ class Call:
     def host(self) -> str:
         return text(self.headers, b"host")
 
+    def check_path(self) -> None:
+        """Raises InvalidRequest for a path that the API could take for another one than we do: what is billed and
+        limited as one thing must not be done as another."""
+        segments = self.path.split("/")[1:]
+        is_plain = all(segment.strip(".") and not _ODD.search(segment) for segment in segments)
+        if not is_plain or _ENCODED_SLASH.search(self.target.partition(b"?")[0]):
+            raise InvalidRequest("The path of this request is not plain: send it as the API's documentation spells it.")
+        if self.path not in _MESSAGES and self.path.lower() in _MESSAGES:
+            raise InvalidRequest("The API's paths are in lower case: /v1/messages.")
+
     @property
     def declared_bytes(self) -> int | None:
         """Content-Length; the server has refused anything but digits."""
         value = first(self.headers, b"content-length")
-        return int(value) if value.isdigit() else None
+        return int(value) if value.isdigit() and len(value) < 20 else None
 
     def presented(self) -> tuple[str, Headers]:
         """The client key, and the caller's own Anthropic headers beside it. Raises Unauthenticated.

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 from django.core.exceptions import ImproperlyConfigured
 
+from accounts.secret import CLIENT_KEY_START
+
 MEGABYTE = 1_000_000
 
 
@@ -20,6 +22,10 @@ class UpstreamConf:
     def __post_init__(self) -> None:
         if "?" in self.base_url or "#" in self.base_url:
             raise ImproperlyConfigured("CLAUDE_API_BASE_URL: use a URL without a query.")
+        if "@" in self.base_url:
+            raise ImproperlyConfigured("CLAUDE_API_BASE_URL: it names a user; credentials belong into the admin.")
+        if self.default_api_key.startswith(CLIENT_KEY_START):
+            raise ImproperlyConfigured("CLAUDE_API_KEY: this is a client key of Nexus, not a key of Anthropic's.")
         if any(character.isspace() for character in self.default_api_key):
             raise ImproperlyConfigured("CLAUDE_API_KEY: it contains white space; paste the key alone.")
 
@@ -31,8 +37,12 @@ class IntakeConf:
     messages_max_bytes: int = 32 * MEGABYTE
     batches_max_bytes: int = 256 * MEGABYTE
     files_max_bytes: int = 500 * MEGABYTE
+    head_seconds: float = 30
+    """How long a client may take for the head of its request."""
     body_idle_seconds: float = 30
     """How long a client may pause while it sends its body."""
+    client_stall_seconds: float = 300
+    """How long a client may take nothing of its answer before it counts as gone."""
     capture_max_bytes: int = 32 * MEGABYTE
     """How much of one answer is kept for the record."""
     cors_origins: frozenset[str] = frozenset()

@@ -17,8 +17,11 @@ from proxy.wire import Ask, Lineage, lineage
 from telemetry.record.exchange import Bodies, Closed, Exchange, Kind, Outcome
 
 EVENT_STREAM = b"text/event-stream"
-TEXT_TYPES = (b"application/json", EVENT_STREAM)
+JSON = b"application/json"
+TEXT_TYPES = (JSON, EVENT_STREAM)
 """Bodies of other kinds, such as files, are passed on and counted, not kept."""
+SECRET_PATHS = ("/v1/oauth", "/v1/vaults")
+"""What is sent there and what comes back are secrets: the figures are kept, the bodies are not."""
 USAGE_MAX_CHARACTERS = 100_000
 NOTHING_ASKED = Ask(model="", is_stream=False, message_count=0, kind=Kind.OTHER, user_id="")
 
@@ -80,10 +83,9 @@ class Draft:
         self._response_headers = headers
         content_type = first(headers, b"content-type")
         self._keeps = content_type.startswith(TEXT_TYPES)
-        is_message = self.ask.kind not in (Kind.OTHER, Kind.COUNT_TOKENS)
         if content_type.startswith(EVENT_STREAM):
             self._meter = StreamMeter()
-        elif is_message or status >= 400:
+        elif content_type.startswith(JSON):
             self._meter = JSONMeter()
 
     def received(self, chunk: bytes, keep_max_bytes: int) -> None:
@@ -114,7 +116,8 @@ class Draft:
         metered = self._meter.finish()
         if outcome is Outcome.COMPLETED and (metered.error_type or (status or 0) >= 400):
             outcome = Outcome.API_ERROR
-        return Closed(self._exchange(outcome, status, metered), self._bodies() if keep_bodies else None)
+        keep = keep_bodies and self.key is not None and not self.call.path.startswith(SECRET_PATHS)
+        return Closed(self._exchange(outcome, status, metered), self._bodies() if keep else None)
 
     def _exchange(self, outcome: Outcome, status: int | None, metered: Metered) -> Exchange:
         key, choice, call, usage = self.key, self.choice, self.call, metered.usage

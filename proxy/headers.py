@@ -1,6 +1,7 @@
 """Which headers travel. Everything does, but for what belongs to one connection, to us, or to our network
 (facts/claude-api.md 2.10). Pure functions over the raw lists, so that order and repeats stay."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -23,6 +24,14 @@ _REWRITTEN = frozenset({b"host", b"content-length", b"expect", b"accept-encoding
 _OUR_NETWORK = frozenset({b"forwarded", b"via", b"x-real-ip", b"true-client-ip", b"cdn-loop", b"x-accel-buffering"})
 _NOT_SENT_UP = HOP_BY_HOP | CLIENT_AUTHENTICATION | _REWRITTEN | _OUR_NETWORK
 _NETWORK_STARTS = (b"x-forwarded-", b"cf-", b"x-nexus-")
+
+CLIENT_KEY_MARK = b"nxs_live_"
+RECORDED_MAX_BYTES = 64_000
+_SECRET_WORDS = frozenset(
+    {"apikey", "auth", "authorization", "authenticate", "authentication", "cookie", "credential", "credentials"}
+    | {"key", "password", "secret", "token"}
+)
+_SECRET_VALUE = re.compile(r"(nxs_live_|sk-ant-)[\w-]+")
 
 BETA = b"anthropic-beta"
 OAUTH_BETA = b"oauth-2025-04-20"
@@ -47,7 +56,10 @@ def for_upstream(headers: Headers, *, drop_origin: bool = False) -> list[tuple[b
     kept = [
         (name, value)
         for name, value in headers
-        if name not in _NOT_SENT_UP and name not in named and not name.startswith(_NETWORK_STARTS)
+        if name not in _NOT_SENT_UP
+        and name not in named
+        and not name.startswith(_NETWORK_STARTS)
+        and CLIENT_KEY_MARK not in value
     ]
     if drop_origin:
         kept = [(name, value) for name, value in kept if name != b"origin"]
@@ -84,16 +96,21 @@ def for_client(headers: Headers) -> list[tuple[bytes, bytes]]:
 
 
 def for_record(headers: Headers) -> list[tuple[str, str]]:
-    """Headers as they may be stored: whatever could let someone in is left out."""
-    return [
-        (lower.decode("latin-1"), value.decode("latin-1"))
-        for name, value in headers
-        if (lower := name.lower()) not in CLIENT_AUTHENTICATION and lower not in (b"set-cookie", b"proxy-authorization")
-    ]
+    """Headers as they may be stored: whatever could let someone in is left out or masked, and so is a flood."""
+    kept: list[tuple[str, str]] = []
+    size = 0
+    for name, value in headers:
+        size += len(name) + len(value)
+        if size > RECORDED_MAX_BYTES:
+            break
+        lower = name.lower().decode("latin-1")
+        if not _SECRET_WORDS & set(lower.split("-")):
+            kept.append((lower, _SECRET_VALUE.sub(r"\1…", value.decode("latin-1"))))
+    return kept
 
 
 def _named_by_connection(headers: Headers) -> frozenset[bytes]:
-    value = first(headers, b"connection")
-    if not value or value in (b"keep-alive", b"close"):
+    lines = [value for name, value in headers if name == b"connection"]
+    if not lines or lines in ([b"keep-alive"], [b"close"]):
         return frozenset()
-    return frozenset(part.strip().lower() for part in value.split(b","))
+    return frozenset(part.strip().lower() for part in b",".join(lines).split(b","))

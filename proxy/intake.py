@@ -59,6 +59,8 @@ class Intake:
     async def discard(self, max_bytes: int, max_seconds: float) -> None:
         """Reads what is left of a refused body and throws it away: a client that is still sending when the
         connection closes would lose the answer that is already on its way."""
+        if self._watch is not None:
+            return  # nothing is left
         end = self.received_bytes + max_bytes
         with contextlib.suppress(TimeoutError, ProxyError, ClientGone):
             async with asyncio.timeout(max_seconds):

@@ -24,6 +24,7 @@ class Patience:
         if self._timer is None or self._timer.when() > deadline:
             self._arm(deadline)
         self._task = asyncio.current_task()
+        self._fired = False
         try:
             return await wait
         except asyncio.CancelledError:
@@ -33,6 +34,11 @@ class Patience:
             raise
         finally:
             self._deadline = None
+
+    def restart(self, seconds: float) -> None:
+        """What is waited for has made progress: the time of this wait begins anew."""
+        if self._deadline is not None:
+            self._deadline = self._loop.time() + seconds
 
     def close(self) -> None:
         if self._timer is not None:

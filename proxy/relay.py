@@ -26,6 +26,7 @@ from proxy.errors import (
     UpstreamError,
 )
 from proxy.headers import Headers, first, for_client, for_upstream, text
+from proxy.intake import Intake
 from proxy.sender import Sender
 from proxy.upstream import Reply, Upstream
 from proxy.vault import Choice, Vault
@@ -85,7 +86,14 @@ class Relay:
         outcome = Outcome.INTERRUPTED
         try:
             outcome = await end
-        except (ClientGone, asyncio.CancelledError):
+        except Exception as error:
+            if not isinstance(error, ClientGone):
+                outcome = Outcome.FAILED
+                logger.exception("exchange %s: even its failure could not be told", draft.id)
+            elif draft.call.intake.left:
+                outcome = Outcome.CANCELLED
+            raise
+        except asyncio.CancelledError:
             if draft.call.intake.left:
                 outcome = Outcome.CANCELLED
             else:
@@ -120,7 +128,9 @@ class Relay:
         head_had_left = sender.status is not None
         draft.failed(error.type, error.message)
         await sender.fail(error, draft.call.intake if isinstance(error, BodyTooLarge) else None)
-        if not isinstance(error, UpstreamError | InternalFault):
+        if isinstance(error, InternalFault):
+            return Outcome.FAILED
+        if not isinstance(error, UpstreamError):
             return Outcome.REFUSED
         return Outcome.BROKEN if head_had_left else Outcome.UPSTREAM_FAILED
 
@@ -178,8 +188,9 @@ class Relay:
     ) -> Reply:
         call = draft.call
         headers = choice.authenticate(for_upstream(call.headers, drop_origin=owns_cors))
-        if not isinstance(body, bytes) and call.declared_bytes is not None:
-            headers.append((b"content-length", str(call.declared_bytes).encode()))
+        length = len(body) if isinstance(body, bytes) else call.declared_bytes
+        if length:
+            headers.append((b"content-length", str(length).encode()))
         draft.calling()
         return await self._upstream.send(call.method, call.target, headers, body, call.intake.patience)
 
@@ -187,10 +198,19 @@ class Relay:
         headers = for_client(reply.headers)
         draft.answered(reply.status, headers)
         await sender.start(reply.status, headers)
-        async for chunk in reply.chunks():
-            draft.received(chunk, self._intake.capture_max_bytes)
-            await sender.body(chunk)
+        async with contextlib.aclosing(reply.chunks()) as chunks:
+            async for chunk in chunks:
+                draft.received(chunk, self._intake.capture_max_bytes)
+                await self._hand_over(draft.call.intake, sender, chunk)
         if draft.answer_is_cut:
             # Where only the end of the connection ends a body, an upstream that died looks like one that finished.
             raise UpstreamBroke("The Claude API's stream ended before its message did.")
         await sender.end()
+
+    async def _hand_over(self, intake: Intake, sender: Sender, chunk: bytes) -> None:
+        """A client that takes nothing for minutes would hold the call to the API as long as it likes."""
+        try:
+            await intake.patience.limit(self._intake.client_stall_seconds, sender.body(chunk))
+        except TimeoutError:
+            intake.left = True
+            raise ClientGone from None

@@ -11,6 +11,7 @@ from proxy.intake import Intake
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 REQUEST_ID = b"x-nexus-request-id"
+WITHOUT_BODY = (204, 304)
 DISCARD_MAX_BYTES = 64_000_000
 DISCARD_SECONDS = 10.0
 
@@ -31,8 +32,10 @@ class Sender:
         return bool(self._cors)
 
     async def start(self, status: int, headers: Headers) -> None:
-        self.status = status
         self._is_sse = first(headers, b"content-type").startswith(b"text/event-stream")
+        if self._is_sse or status in WITHOUT_BODY:
+            # The server would insist on that many bytes; a stream may have to end in an error event instead.
+            headers = [pair for pair in headers if pair[0] != b"content-length"]
         await self._send(
             {
                 "type": "http.response.start",
@@ -40,6 +43,7 @@ class Sender:
                 "headers": [*self._without_cors(headers), (REQUEST_ID, self._request_id.encode())],
             }
         )
+        self.status = status
 
     async def body(self, chunk: bytes) -> None:
         self.sent_bytes += len(chunk)

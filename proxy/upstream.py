@@ -4,7 +4,7 @@ aiohttp would normalise the URL, decode nothing and add headers of its own; `_Tr
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
 import aiohttp
 import httpx
@@ -30,7 +30,7 @@ class Reply:
         self._patience = patience
         self._idle_seconds = idle_seconds
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body in the pieces in which it arrives. Raises UpstreamBroke, UpstreamSlow."""
         limit, idle_seconds, read_some = self._patience.limit, self._idle_seconds, self._body.read_some
         with upstream_errors(f"was silent for {idle_seconds:g} seconds in the middle of its answer"):
@@ -60,6 +60,8 @@ class Upstream:
         """`target` is the raw path and query. Raises UpstreamUnreachable, UpstreamSlow, UpstreamBroke."""
         if self._transport is None:
             self._transport = _Transport(self._conf)
+        if not isinstance(body, bytes):
+            body = _with_progress(body, patience, self._conf.first_byte_seconds)
         stream = httpx.ByteStream(body) if isinstance(body, bytes) else _Upload(body)
         request = httpx.Request(
             method,
@@ -94,12 +96,17 @@ class _Transport(AiohttpTransport):
         response = await self.client.request(
             request.method,
             yarl.URL(f"{base.scheme}://{base.netloc.decode()}{target}", encoded=True),
-            headers=request.headers.multi_items(),
+            headers=[(_text(name), _text(value)) for name, value in request.headers.raw],
             data=_data(request.extensions["body"]),
             allow_redirects=False,
             timeout=self._timeout,
         )
         return httpx.Response(response.status, headers=response.raw_headers, stream=_Body(response), request=request)
+
+
+def _text(raw: bytes) -> str:
+    """aiohttp writes UTF-8: bytes that are none cannot go through it unchanged. Raises ValueError."""
+    return raw.decode()
 
 
 def _data(body: bytes | AsyncIterator[bytes]) -> bytes | AsyncIterator[bytes] | None:
@@ -108,6 +115,13 @@ def _data(body: bytes | AsyncIterator[bytes]) -> bytes | AsyncIterator[bytes] | 
     if isinstance(body, bytes) and len(body) > PIECE_BYTES:
         return _pieces(body)
     return body or None
+
+
+async def _with_progress(body: AsyncIterator[bytes], patience: Patience, seconds: float) -> AsyncIterator[bytes]:
+    """The wait for the first byte begins when the last one has gone up."""
+    async for chunk in body:
+        yield chunk
+        patience.restart(seconds)
 
 
 async def _pieces(body: bytes) -> AsyncIterator[bytes]:

@@ -37,7 +37,12 @@ class Vault:
     def choose(self, snapshot: Snapshot, key: ClientKeyFacts, own_headers: Headers) -> Choice:
         """The domain's own, else the caller's own where the domain allows it, else CLAUDE_API_KEY.
         Raises NoCredential."""
-        if credentials := snapshot.credentials.get(key.domain.id):
+        if (credentials := snapshot.credentials.get(key.domain.id)) is not None:
+            if not credentials:
+                raise NoCredential(
+                    f"No credential of the domain {key.domain.host} can be used: each is switched off or unreadable. "
+                    "An operator mends that in the admin under Credentials."
+                )
             return Choice("domain", credentials[0])
         if own_headers and key.domain.allow_passthrough:
             return Choice("caller", None, own_headers)

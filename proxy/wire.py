@@ -1,6 +1,7 @@
 """What Nexus itself needs to know of a messages request. Everything else in the body is the API's to judge."""
 
 import json
+from typing import TypeVar
 from uuid import UUID
 
 import msgspec
@@ -11,12 +12,33 @@ from telemetry.record.exchange import Kind
 
 QUOTA_PROBE_MAX_BYTES = 400
 USER_ID_MAX_LENGTH = 100
+SCALAR_MAX_BYTES = 4096
+T = TypeVar("T")
 _EMPTY = msgspec.Raw(b"null")
 
 
+# Decoding stops at the first element that is not of its shape: a body of millions of tiny ones builds nothing.
+
+
 class _Message(msgspec.Struct, gc=False):
-    role: str = ""
-    content: msgspec.Raw = _EMPTY
+    role: str
+    content: msgspec.Raw
+
+
+class _SystemBlock(msgspec.Struct, gc=False):
+    type: str
+
+
+class _Metadata(msgspec.Struct):
+    user_id: msgspec.Raw = _EMPTY
+
+
+class _LooseBody(msgspec.Struct):
+    model: msgspec.Raw = _EMPTY
+    messages: msgspec.Raw = _EMPTY
+    stream: msgspec.Raw = _EMPTY
+    system: msgspec.Raw = _EMPTY
+    metadata: msgspec.Raw = _EMPTY
 
 
 class _StrictBody(msgspec.Struct):
@@ -49,9 +71,10 @@ class Lineage(msgspec.Struct, frozen=True):
 
 
 _strict = msgspec.json.Decoder(_StrictBody)
-_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_list = msgspec.json.Decoder(list[msgspec.Raw])
-_message = msgspec.json.Decoder(_Message)
+_loose = msgspec.json.Decoder(_LooseBody)
+_messages = msgspec.json.Decoder(list[_Message])
+_system_blocks = msgspec.json.Decoder(list[_SystemBlock])
+_metadata = msgspec.json.Decoder(_Metadata)
 
 
 def read(body: bytes, route_kind: Kind) -> Ask:
@@ -78,34 +101,33 @@ def _parse(body: bytes) -> _StrictBody:
 
 def _parse_leniently(body: bytes) -> _StrictBody:
     try:
-        fields = _fields.decode(body)
+        fields = _loose.decode(body)
     except msgspec.ValidationError:
         raise InvalidRequest("The request body must be a JSON object.") from None
-    model = _decoded(fields.get("model", _EMPTY))
+    model = _scalar(fields.model)
     if not isinstance(model, str):
         raise InvalidRequest("model: give the name of a model as a string.")
-    try:
-        messages = _list.decode(fields.get("messages", _EMPTY))
-    except msgspec.ValidationError:
-        raise InvalidRequest("messages: give a list of messages.") from None
+    if not bytes(memoryview(fields.messages)[:1]) == b"[":
+        raise InvalidRequest("messages: give a list of messages.")
     return _StrictBody(
         model=model,
-        messages=[_lenient_message(raw) for raw in messages],
-        stream=_decoded(fields.get("stream", _EMPTY)) is True,
-        system=fields.get("system", _EMPTY),
-        metadata=fields.get("metadata", _EMPTY),
+        messages=_decoded(_messages, fields.messages, []),
+        stream=_scalar(fields.stream) is True,
+        system=fields.system,
+        metadata=fields.metadata,
     )
 
 
-def _lenient_message(raw: msgspec.Raw) -> _Message:
+def _decoded(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw, otherwise: T) -> T:
     try:
-        return _message.decode(raw)
+        return decoder.decode(raw)
     except msgspec.ValidationError:
-        return _Message()
+        return otherwise
 
 
-def _decoded(raw: msgspec.Raw) -> object:
-    return msgspec.json.decode(raw)
+def _scalar(raw: msgspec.Raw) -> object:
+    """A short value; None for what is too long to be one."""
+    return msgspec.json.decode(raw) if len(memoryview(raw)) <= SCALAR_MAX_BYTES else None
 
 
 def _kind(body: _StrictBody) -> Kind:
@@ -119,7 +141,7 @@ def _kind(body: _StrictBody) -> Kind:
 def _count_system(system: msgspec.Raw) -> int:
     raw = bytes(system)
     if raw.startswith(b"["):
-        return len(_list.decode(raw))
+        return len(_decoded(_system_blocks, system, []))
     return 1 if raw.startswith(b'"') and raw != b'""' else 0
 
 
@@ -141,10 +163,8 @@ def _text_of(content: bytes) -> str:
 
 
 def _user_id(metadata: msgspec.Raw) -> str:
-    match _decoded(metadata):
-        case {"user_id": str(user_id)}:
-            return user_id
-    return ""
+    user_id = _scalar(_decoded(_metadata, metadata, _Metadata()).user_id)
+    return user_id if isinstance(user_id, str) else ""
 
 
 def lineage(headers: Headers, user_id: str) -> Lineage:

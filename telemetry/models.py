@@ -23,6 +23,7 @@ class Outcome(models.TextChoices):
     UPSTREAM_FAILED = facts.Outcome.UPSTREAM_FAILED.value
     BROKEN = facts.Outcome.BROKEN.value
     CANCELLED = facts.Outcome.CANCELLED.value
+    FAILED = facts.Outcome.FAILED.value, "Failed in Nexus"
     INTERRUPTED = facts.Outcome.INTERRUPTED.value
 
 

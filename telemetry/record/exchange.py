@@ -32,6 +32,8 @@ class Outcome(StrEnum):
     """The answer stopped half-way."""
     CANCELLED = "cancelled"
     """The client left."""
+    FAILED = "failed"
+    """Nexus itself was at fault; its log says more."""
     INTERRUPTED = "interrupted"
     """Nexus was stopped."""
 
@@ -105,7 +107,8 @@ class Bodies(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def size_bytes(self) -> int:
-        return len(self.request) + sum(map(len, self.response))
+        headers = sum(len(name) + len(value) for name, value in (*self.request_headers, *self.response_headers))
+        return len(self.request) + sum(map(len, self.response)) + headers
 
 
 class Closed(msgspec.Struct, frozen=True):

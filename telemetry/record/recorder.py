@@ -52,7 +52,8 @@ class Recorder:
         # Two counters with one writer each: the event loop's additions and the thread's subtractions cannot be lost.
         self._queued_bytes = self._released_bytes = 0
         self._batch: list[Closed] = []
-        self._accepted = self._closed = self._stored = self._dropped = self._bodies_dropped = 0
+        self._accepted = self._closed = self._dropped = self._bodies_dropped = 0  # the event loop's
+        self._stored = self._left_out = self._taken = 0  # the thread's
         self._wake = threading.Event()
         self._stopping = False
         self._deadline = float("inf")
@@ -86,8 +87,8 @@ class Recorder:
             accepted=self._accepted,
             stored=self._stored,
             in_flight=self._accepted - self._closed,
-            queued=self._closed - self._stored - self._dropped,
-            dropped=self._dropped,
+            queued=len(self._queue) + self._taken,
+            dropped=self._dropped + self._left_out,
             bodies_dropped=self._bodies_dropped,
         )
 
@@ -104,7 +105,7 @@ class Recorder:
         self._wake.set()
         if self._thread is not None:
             self._thread.join(self._conf.flush_seconds + 1)
-        if left := self._closed - self._stored - self._dropped:
+        if left := self.ledger().queued:
             logger.error("%s exchanges could not be stored before the process ended", left)
 
     def _run(self) -> None:
@@ -121,6 +122,7 @@ class Recorder:
 
     def _take_batch(self) -> None:
         count = min(self._conf.batch_size, len(self._queue))
+        self._taken = count
         self._batch = [self._queue.popleft() for _ in range(count)]
 
     def _store_batch(self) -> bool:
@@ -140,7 +142,8 @@ class Recorder:
         if attempt:
             logger.warning("the record can be written again")
         self._stored += stored
-        self._dropped += len(self._batch) - stored
+        self._left_out += len(self._batch) - stored
+        self._taken = 0
         self._released_bytes += sum(closed.bodies.size_bytes for closed in self._batch if closed.bodies)
         for sink in self._others:
             try:

@@ -1,5 +1,6 @@
 """What should not be sent, and what an upstream should not do: each ends in a clear answer and a row of the record."""
 
+import contextlib
 import json
 import socket
 import time
@@ -173,6 +174,54 @@ def test_it_lets_no_request_be_smuggled_in(nexus: Served, standin: Standin) -> N
     assert standin.recorder.stats()["requests"] == seen
 
 
+@pytest.mark.parametrize("token", ["h2c", "websocket", "TLS/1.0"])
+def test_an_upgrade_smuggles_no_request_in(nexus: Served, standin: Standin, token: str) -> None:
+    """The parser skips the body of a request that asks for an upgrade: it must not run as the next request."""
+    seen = standin.recorder.stats()["requests"]
+    smuggled = f"GET /v1/models HTTP/1.1\r\nhost: localhost\r\nx-api-key: {nexus.key}\r\n\r\n".encode()
+    headers = [("x-api-key", nexus.key), ("connection", "Upgrade"), ("upgrade", token)]
+    with rawhttp.connection(nexus.port) as opened:
+        opened.sendall(rawhttp.head("POST", "/v1/messages", headers, len(smuggled)) + smuggled)
+        received = b"".join(iter(lambda: opened.recv(65536), b""))
+    assert received.count(b"HTTP/1.1 ") == 1
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert b'"invalid_request_error"' in received
+    assert standin.recorder.stats()["requests"] == seen
+
+
+def test_an_endless_head_is_cut(nexus: Served) -> None:
+    with rawhttp.connection(nexus.port) as opened, contextlib.suppress(ConnectionError):
+        opened.sendall(b"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\nx-flood: ")
+        for _ in range(64):
+            opened.sendall(b"x" * 65536)
+        pytest.fail("4 MB of a head were taken")
+
+
+def test_an_unknown_caller_fills_no_disk(nexus: Served) -> None:
+    answer = rawhttp.request(nexus.port, "POST", "/v1/messages", [("x-flood", "x" * 30_000)], hello())
+    request_id = assert_recorded(nexus, answer, "refused", 401)["id"]
+    assert not [row for row in nexus.rows("telemetry_body") if row["exchange_id"] == request_id]
+
+
+def test_what_is_sent_to_get_a_token_is_not_kept(nexus: Served) -> None:
+    headers = [("x-api-key", nexus.key), ("content-type", "application/json")]
+    answer = rawhttp.request(nexus.port, "POST", "/v1/oauth/token", headers, b'{"refresh_token": "fake"}')
+    request_id = nexus.exchange(answer.header("x-nexus-request-id"))["id"]
+    assert not [row for row in nexus.rows("telemetry_body") if row["exchange_id"] == request_id]
+
+
+def test_a_path_of_two_readings_goes_nowhere(nexus: Served, standin: Standin) -> None:
+    seen = standin.recorder.stats()["requests"]
+    answer = rawhttp.request(nexus.port, "POST", "/v1/x/../messages", [("x-api-key", nexus.key)], hello())
+    assert_error(answer, 400, "invalid_request_error", "path")
+    assert standin.recorder.stats()["requests"] == seen
+
+
+def test_a_header_that_is_no_utf8_is_refused(nexus: Served) -> None:
+    answer = post(nexus, hello(), x_latin="caf\xe9")
+    assert_error(answer, 400, "invalid_request_error", "header")
+
+
 def test_it_passes_an_html_answer_on_as_it_came(nexus: Served) -> None:
     answer = post(nexus, said("[[standin html=1]]"))
     assert answer.status == 502
@@ -198,6 +247,8 @@ def impatient(standin: Standin, tmp_path_factory: pytest.TempPathFactory) -> Ite
         CLAUDE_API_TIMEOUT="400",
         UPSTREAM_IDLE_SECONDS="0.4",
         BODY_IDLE_SECONDS="0.4",
+        HEAD_SECONDS="0.4",
+        CLIENT_STALL_SECONDS="0.4",
     ) as served:
         yield served
 
@@ -217,6 +268,34 @@ def test_it_records_a_client_that_leaves_in_its_body(nexus: Served) -> None:
         opened.sendall(rawhttp.head("POST", "/v1/messages", headers, 1000) + b'{"model"')
     row = nexus.exchange_of("leaves in its body")
     assert (row["outcome"], row["status"]) == ("cancelled", None)
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /v1/messages HTTP/1.1\r\nhost: loc"])
+def test_it_waits_for_no_head_for_ever(impatient: Served, sent: bytes) -> None:
+    with rawhttp.connection(impatient.port) as opened:
+        opened.sendall(sent)
+        assert opened.recv(100) == b""
+
+
+def test_a_client_that_takes_nothing_does_not_hold_the_call(impatient: Served, standin: Standin) -> None:
+    body = said("[[standin bytes=30000000]]", stream=True)
+    headers = [("x-api-key", impatient.key), ("anthropic-version", "2023-06-01"), ("user-agent", "takes nothing")]
+    with rawhttp.connection(impatient.port) as opened:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        opened.sendall(rawhttp.head("POST", "/v1/messages", headers, len(body)) + body)
+        row = impatient.exchange_of("takes nothing")
+    assert (row["outcome"], row["status"]) == ("cancelled", 200)
+
+
+def test_a_slow_upload_is_not_cut_while_it_goes_on(impatient: Served) -> None:
+    """It takes longer in all than the limit for the first byte."""
+    headers = [("x-api-key", impatient.key), ("anthropic-version", "2023-06-01")]
+    with rawhttp.connection(impatient.port) as opened:
+        opened.sendall(rawhttp.head("POST", "/v1/files", headers, 80))
+        for _ in range(8):
+            opened.sendall(b"x" * 10)
+            time.sleep(0.1)
+        assert rawhttp.read_answer(opened).status == 400
 
 
 def test_it_gives_up_on_a_slow_first_byte(impatient: Served) -> None:

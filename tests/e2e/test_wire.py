@@ -166,6 +166,15 @@ def test_it_passes_everything_else_through(nexus: Served, standin: Standin) -> N
     assert (missing.status, json.loads(missing.body)["error"]["type"]) == (404, "not_found_error")
 
 
+def test_a_large_body_keeps_its_length(nexus: Served, standin: Standin) -> None:
+    message = {"role": "user", "content": "x" * 400_000}
+    body = json.dumps({"model": "claude-haiku-4-5", "max_tokens": 16, "messages": [message]}).encode()
+    assert rawhttp.request(nexus.port, "POST", "/v1/messages", [("x-api-key", nexus.key), *KEPT], body).status == 200
+    received = standin.recorder.last
+    assert (received.header("content-length"), received.header("transfer-encoding")) == (str(len(body)), None)
+    assert received.body == body
+
+
 def test_a_compressed_body_is_understood_and_passed_on_as_it_came(nexus: Served, standin: Standin) -> None:
     body = gzip.compress(json.dumps(json.loads(ODD_BODY)).encode())
     headers = [("x-api-key", nexus.key), *KEPT, ("content-encoding", "gzip")]

@@ -1,13 +1,14 @@
 """Who called, and what Claude is called with: `proxy.call`, `proxy.vault`."""
 
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
 from accounts.ids import new_id
 from accounts.register import ClientKeyFacts, CredentialFacts, DomainFacts, Snapshot
 from proxy.call import Call
-from proxy.errors import NoCredential, Unauthenticated
+from proxy.errors import InvalidRequest, NoCredential, Unauthenticated
 from proxy.intake import Intake
 from proxy.vault import Vault
 from tests.drive import ScriptedClient
@@ -97,6 +98,43 @@ def test_then_the_environments() -> None:
         (b"anthropic-beta", b"oauth-2025-04-20"),
         (b"authorization", b"Bearer sk-ant-oat01-fake-environment"),
     ]
+
+
+def test_nothing_steps_in_for_a_credential_that_is_switched_off() -> None:
+    who = key(allow_passthrough=True)
+    snapshot = Snapshot(1, "pepper", credentials={who.domain.id: ()})
+    with pytest.raises(NoCredential, match="switched off"):
+        Vault(ENVIRONMENT).choose(snapshot, who, OWN_HEADERS)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "/v1/x/../messages",
+        "/v1/./messages",
+        "/v1//messages",
+        "/v1/messages/",
+        "/v1/messages%2F",
+        "/v1/messages;x=1",
+        "/v1/messages%20",
+        "/v1/messages%00",
+        "/v1/Messages",
+        "/v1/%2e%2e/api",
+        "/v1/../api",
+        "/v1/a%5cb",
+        "/v1/a%252fb",
+    ],
+)
+async def test_a_path_that_could_be_taken_for_another_is_refused(raw: str) -> None:
+    with pytest.raises(InvalidRequest):
+        call(path=unquote(raw), raw_path=raw.encode()).check_path()
+
+
+@pytest.mark.parametrize(
+    "raw", ["/v1/messages", "/v1/files/file_01Ab.c/content", "/v1/models/claude-a@b:c~d", "/v1/x/%C3%A9"]
+)
+async def test_a_plain_path_is_not(raw: str) -> None:
+    call(path=unquote(raw), raw_path=raw.encode()).check_path()
 
 
 def test_else_it_says_where_to_add_one() -> None:

@@ -33,6 +33,13 @@ def test_it_says_that_a_body_is_not_what_it_claims(coding: str) -> None:
         decode(b"plain text", coding, 1000)
 
 
+def test_a_body_of_several_members_is_read_whole() -> None:
+    assert decode(gzip.compress(b"one,") + gzip.compress(b"two"), "gzip", 100) == b"one,two"
+    assert decode(zstandard.compress(b"one,") + zstandard.compress(b"two"), "zstd", 100) == b"one,two"
+    with pytest.raises(BodyTooLarge):
+        decode(gzip.compress(b"one,") + gzip.compress(b"two"), "gzip", 6)
+
+
 def test_it_says_which_codings_it_reads() -> None:
     with pytest.raises(InvalidRequest, match="gzip, deflate, zstd"):
         decode(b"", "br", 1000)

@@ -34,6 +34,19 @@ def test_what_sets_a_cookie_is_off_the_record_and_reaches_the_client() -> None:
     assert for_record(cookies) == []
 
 
+def test_a_client_key_in_an_odd_place_goes_nowhere() -> None:
+    key = b"nxs_live_" + b"k" * 43
+    assert for_upstream([(b"api-key", key), (b"x-odd", b"a " + key)]) == [(b"accept-encoding", b"identity")]
+    recorded = for_record([(b"api-key", key), (b"x-odd", b"a " + key + b" sk-ant-api03-fake"), (b"x-auth-token", b"s")])
+    assert recorded == [("x-odd", "a nxs_live_… sk-ant-…")]
+    limits = [("anthropic-ratelimit-tokens-limit", "1"), ("anthropic-ratelimit-input-tokens-reset", "2")]
+    assert for_record([(name.encode(), value.encode()) for name, value in limits]) == limits
+
+
+def test_a_flood_of_headers_is_not_stored() -> None:
+    assert for_record([(b"a", b"1"), (b"flood", b"x" * 100_000)]) == [("a", "1")]
+
+
 def test_an_origin_is_dropped_only_where_cors_is_ours() -> None:
     headers = [(b"origin", b"https://page.example")]
     assert (b"origin", b"https://page.example") in for_upstream(headers)

@@ -22,6 +22,23 @@ async def test_before_the_head_a_failure_is_an_answer() -> None:
     assert not end["more_body"]
 
 
+async def test_nothing_was_told_until_the_head_has_left() -> None:
+    async def broken(message: object) -> None:
+        raise RuntimeError("the server does not take this head")
+
+    sender = Sender(broken, "id-1")
+    with pytest.raises(RuntimeError):
+        await sender.start(600, [])
+    assert sender.status is None
+
+
+@pytest.mark.parametrize(("status", "kind"), [(204, b""), (304, b"text/html"), (200, b"text/event-stream")])
+async def test_what_may_end_otherwise_promises_no_length(status: int, kind: bytes) -> None:
+    client = ScriptedClient()
+    await Sender(client.send, "id-1").start(status, [(b"content-type", kind), (b"content-length", b"5")])
+    assert b"content-length" not in dict(client.received[0]["headers"])
+
+
 async def test_in_a_stream_it_is_an_event() -> None:
     client = ScriptedClient()
     sender = Sender(client.send, "id-1")

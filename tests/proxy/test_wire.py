@@ -1,5 +1,6 @@
 import contextlib
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -65,6 +66,29 @@ def test_what_it_does_not_need_is_the_apis_to_judge(odd: dict[str, Any]) -> None
 def test_it_says_what_is_wrong(body: bytes, word: str) -> None:
     with pytest.raises(InvalidRequest, match=word):
         read(body, Kind.INFERENCE)
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        b'{"model":"m","messages":[' + b"0," * 4_000_000 + b"0]}",
+        b'{"model":"m","messages":[],"metadata":{"user_id":[' + b"[]," * 3_000_000 + b"0]}}",
+        b'{"model":"m","messages":[],"system":[' + b"0," * 4_000_000 + b"0]}",
+        b'{"model":"m","stream":[' + b"0," * 4_000_000 + b'0],"messages":[]}',
+        b'{"model":"m","messages":[{}' + b",{}" * 3_000_000 + b"]}",
+        b'{"messages":7,' + b",".join(b'"%d":0' % number for number in range(800_000)) + b"}",
+    ],
+    ids=["messages", "metadata", "system", "stream", "empty messages", "keys"],
+)
+def test_a_body_of_millions_of_parts_builds_next_to_nothing(bomb: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(InvalidRequest):
+            read(bomb, Kind.INFERENCE)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 2 * len(bomb)
 
 
 @given(st.binary(max_size=200) | st.text(max_size=100).map(str.encode))

@@ -1,0 +1,82 @@
+"""uvicorn's HTTP protocol with the bounds that it lacks: on a request's head, on the wait for it, and on upgrades."""
+
+import asyncio
+import json
+
+from django.conf import settings
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+HEAD_MAX_BYTES = 128 * 1024
+READ_MAX_BYTES = 256 * 1024
+"""What one read may bring of a body after the head."""
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """Closes connections that send no whole head in time, and refuses endless heads: uvicorn would wait and collect for
+    ever. Refuses upgrades: the parser skips the body of such a request, which then would run as the next one."""
+
+    _in_head = True
+    _head_bytes = 0
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as its base has it
+        super().connection_made(transport)
+        self._watch_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._unwatch_head()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_MAX_BYTES + READ_MAX_BYTES:
+                self.send_400_response(f"The head of this request is larger than {HEAD_MAX_BYTES:,} bytes.")
+                return
+        super().data_received(data)
+        if self._in_head and self._head_bytes and self._head_timer is None:
+            self._watch_head()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+
+    def on_headers_complete(self) -> None:
+        self._in_head, self._head_bytes = False, 0
+        self._unwatch_head()
+        if self.parser.should_upgrade():
+            self.send_400_response("Nexus does not upgrade connections. Send this request as plain HTTP/1.1.")
+            return
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if self.cycle is not None:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self.cycle is not None:
+            super().on_message_complete()
+        self._in_head, self._head_bytes = True, 0
+
+    def send_400_response(self, msg: str) -> None:
+        """In the API's envelope; there is no request to record yet."""
+        if self.transport.is_closing():
+            return
+        content = {"type": "error", "error": {"type": "invalid_request_error", "message": msg}, "request_id": None}
+        body = json.dumps(content).encode()
+        head = f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        self.transport.write(STATUS_LINE[400] + head.encode() + body)
+        self.transport.close()
+
+    def _watch_head(self) -> None:
+        self._head_timer = self.loop.call_later(settings.INTAKE.head_seconds, self._give_up)
+
+    def _unwatch_head(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _give_up(self) -> None:
+        self._head_timer = None
+        if self._in_head and not self.transport.is_closing():
+            self.transport.close()
