@@ -4,12 +4,13 @@ be exactly the documented set (README, "A request's way")."""
 import gzip
 import json
 import time
+from pathlib import Path
 
 import pytest
 
 from bench.standin import Standin
 from tests import rawhttp
-from tests.served import FAKE_UPSTREAM_KEY, Served, eventually
+from tests.served import FAKE_UPSTREAM_KEY, Served, eventually, serve
 
 pytestmark = pytest.mark.e2e
 
@@ -183,6 +184,22 @@ def test_a_compressed_body_is_understood_and_passed_on_as_it_came(nexus: Served,
     assert standin.recorder.last.body == body
     row = nexus.exchange(answer.header("x-nexus-request-id"))
     assert (row["model"], row["request_bytes"]) == ("claude-haiku-4-5", len(body))
+
+
+def test_a_page_of_an_allowed_origin_may_call_and_no_other(standin: Standin, tmp_path: Path) -> None:
+    page = ("origin", "https://page.example")
+    with serve(tmp_path, standin.url, CORS_ALLOWED_ORIGINS="https://page.example") as served:
+        asked = ("access-control-request-method", "POST")
+        preflight = rawhttp.request(served.port, "OPTIONS", "/v1/messages", [page, asked])
+        assert (preflight.status, preflight.header("access-control-max-age")) == (204, "86400")
+        headers = [("x-api-key", served.key), *KEPT]
+        answer = rawhttp.request(served.port, "POST", "/v1/messages", [page, *headers], ODD_BODY)
+        assert answer.header("access-control-allow-origin") == "https://page.example"
+        assert standin.recorder.last.header("origin") is None
+        stranger = ("origin", "https://other.example")
+        answer = rawhttp.request(served.port, "POST", "/v1/messages", [stranger, *headers], ODD_BODY)
+        assert answer.header("access-control-allow-origin") == ""
+        assert rawhttp.request(served.port, "OPTIONS", "/v1/messages", [stranger, asked]).status == 405
 
 
 def test_the_doors_that_claude_code_knocks_at_are_answered(nexus: Served) -> None:
