@@ -87,12 +87,14 @@ def merge_beta(headers: Iterable[tuple[bytes, bytes]], beta: bytes) -> list[tupl
     return merged
 
 
-def for_client(headers: Headers) -> list[tuple[bytes, bytes]]:
-    """The API's headers as the client gets them: all but those of the connection that ended here."""
+def for_client(headers: Headers, *, drop_cors: bool = False) -> list[tuple[bytes, bytes]]:
+    """The API's headers as the client gets them: all but those of the connection that ended here, and but for its word
+    on CORS where that is ours."""
     named = _named_by_connection([(name.lower(), value) for name, value in headers])
-    return [
+    kept = [
         (lower, value) for name, value in headers if (lower := name.lower()) not in HOP_BY_HOP and lower not in named
     ]
+    return [pair for pair in kept if not pair[0].startswith(b"access-control-")] if drop_cors else kept
 
 
 def for_record(headers: Headers) -> list[tuple[str, str]]:

@@ -195,7 +195,7 @@ class Relay:
         return await self._upstream.send(call.method, call.target, headers, body, call.intake.patience)
 
     async def _pass_on(self, draft: Draft, sender: Sender, reply: Reply) -> None:
-        headers = for_client(reply.headers)
+        headers = for_client(reply.headers, drop_cors=sender.owns_cors)
         draft.answered(reply.status, headers)
         await sender.start(reply.status, headers)
         async with contextlib.aclosing(reply.chunks()) as chunks:

@@ -40,7 +40,7 @@ class Sender:
             {
                 "type": "http.response.start",
                 "status": status,
-                "headers": [*self._without_cors(headers), (REQUEST_ID, self._request_id.encode())],
+                "headers": [*headers, *self._cors, (REQUEST_ID, self._request_id.encode())],
             }
         )
         self.status = status
@@ -75,11 +75,6 @@ class Sender:
         if unread is not None:
             await unread.discard(DISCARD_MAX_BYTES, DISCARD_SECONDS)
         await self.end()
-
-    def _without_cors(self, headers: Headers) -> Headers:
-        if not self._cors:
-            return headers
-        return [*(pair for pair in headers if not pair[0].startswith(b"access-control-")), *self._cors]
 
     def _as_event(self, error: ProxyError) -> bytes:
         """Begins with a line end of its own: a half event that the upstream left behind becomes part of this error

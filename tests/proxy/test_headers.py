@@ -47,6 +47,12 @@ def test_a_flood_of_headers_is_not_stored() -> None:
     assert for_record([(b"a", b"1"), (b"flood", b"x" * 100_000)]) == [("a", "1")]
 
 
+def test_the_apis_word_on_cors_is_dropped_only_where_it_is_ours() -> None:
+    headers = [(b"Access-Control-Allow-Origin", b"*"), (b"kept", b"1")]
+    assert for_client(headers, drop_cors=True) == [(b"kept", b"1")]
+    assert len(for_client(headers)) == 2
+
+
 def test_an_origin_is_dropped_only_where_cors_is_ours() -> None:
     headers = [(b"origin", b"https://page.example")]
     assert (b"origin", b"https://page.example") in for_upstream(headers)
