@@ -1,24 +1,36 @@
 """The record in the admin: to be read, not to be changed."""
 
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import msgspec
 from django.contrib import admin
+from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.functional import cached_property
 from django.utils.html import format_html
 
 from telemetry.models import BodyRow, ExchangeRow
 from telemetry.record.message import message_from_stream
 
+COUNTED_MAX_ROWS = 10_000
 SHOWN_MAX_CHARACTERS = 200_000
 TEXT_STYLE = "white-space:pre-wrap;overflow-wrap:anywhere;max-height:40em;overflow:auto;margin:0"
+
+
+class CappedPaginator(Paginator):
+    """Counts no further than somebody pages: a count of all rows would read the whole table on every page."""
+
+    @cached_property
+    def count(self) -> int:
+        return cast("QuerySet[Any]", self.object_list)[:COUNTED_MAX_ROWS].count()
 
 
 class MachineRows(admin.ModelAdmin):
     """Rows that a machine wrote."""
 
+    paginator = CappedPaginator
     show_full_result_count = False
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:

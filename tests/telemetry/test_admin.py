@@ -1,7 +1,9 @@
 import json
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoAssertNumQueries
 
 from accounts.models import ClientKey
@@ -26,6 +28,14 @@ def test_the_list_costs_the_same_for_one_and_for_many(
     with django_assert_max_num_queries(6):
         page = admin_client.get(LIST).content.decode()
     assert page.count("Ada&#x27;s laptop") == 30
+
+
+def test_the_list_counts_no_further_than_somebody_pages(admin_client: Client) -> None:
+    stored_exchange()
+    with CaptureQueriesContext(connection) as queries:
+        admin_client.get(LIST)
+    (count,) = [query["sql"] for query in queries if "COUNT(" in query["sql"] and "telemetry_exchange" in query["sql"]]
+    assert "LIMIT 10000" in count
 
 
 def test_an_exchange_is_found_by_each_of_its_ids(admin_client: Client) -> None:
