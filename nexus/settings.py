@@ -97,6 +97,8 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
+# A new client key is shown once, in a message: that one must not pass through the database.
+MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
 ROOT_URLCONF = "nexus.urls"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "nexus.reports.ReporterFilter"
 ASGI_APPLICATION = "nexus.asgi.application"

@@ -85,7 +85,7 @@ class ExchangeAdmin(MachineRows):
 
     @admin.display(description="Started (UTC)", ordering="started_at")
     def started(self, row: ExchangeRow) -> str:
-        return _on_one_line(f"{row.started_at:%Y-%m-%d %H:%M:%S}")
+        return _on_one_line(f"{row.started_at:%b %d %H:%M:%S}")
 
     @admin.display(description="Client key")
     def caller(self, row: ExchangeRow) -> str:
@@ -100,7 +100,7 @@ class ExchangeAdmin(MachineRows):
         read = row.input_tokens + row.cache_read_tokens + row.cache_write_5m_tokens + row.cache_write_1h_tokens
         return _on_one_line(f"{read:,} / {row.output_tokens:,}")
 
-    @admin.display(description="ms, first byte / all")
+    @admin.display(description="First byte / all ms")
     def took(self, row: ExchangeRow) -> str:
         first = "—" if row.first_byte_ms is None else f"{row.first_byte_ms:,}"
         return _on_one_line(f"{first} / {row.duration_ms:,}")

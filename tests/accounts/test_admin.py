@@ -2,6 +2,7 @@ import re
 
 import pytest
 from cryptography.fernet import Fernet
+from django.contrib.sessions.models import Session
 from django.test import Client
 from pytest_django import Settings
 
@@ -34,6 +35,7 @@ def test_a_new_key_is_shown_exactly_once(admin_client: Client, domain: Domain) -
     shown = admin_client.post("/admin/accounts/clientkey/add/", form, follow=True).content.decode()
     (secret,) = re.findall(r"nxs_live_[\w-]{43}", shown)
     assert "<b>new</b>" not in shown
+    assert not [each for each in Session.objects.all() if secret in str(each.get_decoded())]
     assert load().keys_by_prefix[secret[:17]][0].name == "<b>new</b>"
     key = ClientKey.objects.get()
     for path in ("", f"{key.id}/change/"):
