@@ -9,7 +9,6 @@ from django.core.exceptions import ValidationError
 
 CLIENT_KEY_START = "nxs_live_"
 PREFIX_LENGTH = len(CLIENT_KEY_START) + 8
-_CLIENT_KEY = re.compile(rf"{CLIENT_KEY_START}[A-Za-z0-9_-]{{43}}")
 _KIND = re.compile(r"(sk-ant-[a-z]+\d*-|nxs_live_|sk-ant-)")
 
 
@@ -20,10 +19,6 @@ def new_client_key() -> str:
 
 def new_pepper() -> str:
     return secrets.token_urlsafe(32)
-
-
-def looks_like_client_key(text: str) -> bool:
-    return _CLIENT_KEY.fullmatch(text) is not None
 
 
 def digest(secret: str, pepper: str) -> str:

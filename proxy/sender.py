@@ -24,7 +24,6 @@ class Sender:
         self._is_sse = False
         self.status: int | None = None
         """What the client was told; None while the head has not left."""
-        self.sent_bytes = 0
 
     @property
     def owns_cors(self) -> bool:
@@ -46,7 +45,6 @@ class Sender:
         self.status = status
 
     async def body(self, chunk: bytes) -> None:
-        self.sent_bytes += len(chunk)
         await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
 
     async def end(self) -> None:
