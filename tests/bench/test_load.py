@@ -47,7 +47,7 @@ def test_it_stops_when_the_time_is_up(standin: Standin) -> None:
 
 def test_it_keeps_to_a_rate(standin: Standin) -> None:
     result = uvloop.run(load.run(target(standin), connections=2, requests=11, rate=50))
-    assert result.seconds >= 0.2
+    assert result.seconds >= 0.2 - 0.001, "the event loop's timers are exact to a millisecond"
 
 
 def test_it_reads_chunked_and_sized_answers(standin: Standin) -> None:
