@@ -2,7 +2,6 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from accounts.models import ClientKey, Credential, Domain
-from accounts.secret import masked
 from tests.conftest import FAKE_API_KEY
 
 
@@ -22,21 +21,6 @@ def test_revoking_twice_keeps_the_first_time(issued: tuple[ClientKey, str]) -> N
     first = key.revoked_at
     key.revoke()
     assert (key.state, key.revoked_at) == ("revoked", first)
-
-
-@pytest.mark.parametrize(
-    "host", ["localhost", "claude.example.com", "a-b.example", "10.0.0.7", "[::1]", "xn--bcher-kva.example"]
-)
-def test_it_takes_a_host_name(db: None, host: str) -> None:
-    Domain(host=host).full_clean()
-
-
-@pytest.mark.parametrize(
-    "host", ["", "Claude.example.com", "host:8000", "../etc", "a b", "-a.example", "a..b", "a.", "<b>", "x" * 254]
-)
-def test_it_refuses_what_is_no_host_name(db: None, host: str) -> None:
-    with pytest.raises(ValidationError):
-        Domain(host=host).full_clean()
 
 
 @pytest.mark.parametrize(
@@ -73,16 +57,3 @@ def test_a_secret_is_shown_by_its_end_and_known_by_its_fingerprint(
     credential.save(update_fields=["secret"])
     credential.refresh_from_db()
     assert (credential.masked[-4:], credential.fingerprint == same.fingerprint) == ("0002", False)
-
-
-@pytest.mark.parametrize(
-    ("secret", "shown"),
-    [
-        ("sk-ant-api03-fake-secret-0001", "sk-ant-api03-…0001"),
-        ("something-else-0002", "…0002"),
-        ("short", "…"),
-        ("", "…"),
-    ],
-)
-def test_a_mask_hides(secret: str, shown: str) -> None:
-    assert masked(secret) == shown
