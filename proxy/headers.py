@@ -26,6 +26,7 @@ _NOT_SENT_UP = HOP_BY_HOP | CLIENT_AUTHENTICATION | _REWRITTEN | _OUR_NETWORK
 _NETWORK_STARTS = (b"x-forwarded-", b"cf-", b"x-nexus-")
 
 CLIENT_KEY_MARK = b"nxs_live_"
+"""`accounts.secret.CLIENT_KEY_START`, named again: no Django is imported here. A test holds them together."""
 RECORDED_MAX_BYTES = 64_000
 _SECRET_WORDS = frozenset(
     {"apikey", "auth", "authorization", "authenticate", "authentication", "cookie", "credential", "credentials"}
@@ -90,10 +91,9 @@ def merge_beta(headers: Iterable[tuple[bytes, bytes]], beta: bytes) -> list[tupl
 def for_client(headers: Headers, *, drop_cors: bool = False) -> list[tuple[bytes, bytes]]:
     """The API's headers as the client gets them: all but those of the connection that ended here, and but for its word
     on CORS where that is ours."""
-    named = _named_by_connection([(name.lower(), value) for name, value in headers])
-    kept = [
-        (lower, value) for name, value in headers if (lower := name.lower()) not in HOP_BY_HOP and lower not in named
-    ]
+    lowered = [(name.lower(), value) for name, value in headers]
+    named = _named_by_connection(lowered)
+    kept = [pair for pair in lowered if pair[0] not in HOP_BY_HOP and pair[0] not in named]
     return [pair for pair in kept if not pair[0].startswith(b"access-control-")] if drop_cors else kept
 
 

@@ -86,12 +86,12 @@ class Relay:
         outcome = Outcome.INTERRUPTED
         try:
             outcome = await end
-        except Exception as error:
-            if not isinstance(error, ClientGone):
-                outcome = Outcome.FAILED
-                logger.exception("exchange %s: even its failure could not be told", draft.id)
-            elif draft.call.intake.left:
-                outcome = Outcome.CANCELLED
+        except ClientGone:
+            outcome = Outcome.CANCELLED
+            raise
+        except Exception:
+            outcome = Outcome.FAILED
+            logger.exception("exchange %s: even its failure could not be told", draft.id)
             raise
         except asyncio.CancelledError:
             if draft.call.intake.left:

@@ -1,6 +1,6 @@
 """The call to the Claude API: httpx's API over aiohttp. Nothing outside this module knows either of them.
 
-aiohttp would normalise the URL, decode nothing and add headers of its own; `_Transport` keeps all of it as it came.
+aiohttp would normalise the URL, unpack answers and add headers of its own; `_Transport` keeps all of it as it came.
 """
 
 import contextlib
@@ -60,17 +60,17 @@ class Upstream:
         """`target` is the raw path and query. Raises UpstreamUnreachable, UpstreamSlow, UpstreamBroke."""
         if self._transport is None:
             self._transport = _Transport(self._conf)
+        first_byte_seconds = self._conf.first_byte_seconds
         if not isinstance(body, bytes):
-            body = _with_progress(body, patience, self._conf.first_byte_seconds)
-        stream = httpx.ByteStream(body) if isinstance(body, bytes) else _Upload(body)
+            body = _with_progress(body, patience, first_byte_seconds)
+        # Given as a stream, so that httpx adds no headers for it.
         request = httpx.Request(
             method,
             self._base,
             headers=headers,
-            stream=stream,
-            extensions={"target": self._base_path + target, "body": body},
+            stream=_Upload(body),
+            extensions={"target": self._base_path + target},
         )
-        first_byte_seconds = self._conf.first_byte_seconds
         with upstream_errors(f"did not answer within {first_byte_seconds:g} seconds"):
             response = await patience.limit(first_byte_seconds, self._transport.handle_async_request(request))
         assert isinstance(response.stream, _Body)  # noqa: S101 (for the type checker)
@@ -91,13 +91,14 @@ class _Transport(AiohttpTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if not isinstance(self.client, aiohttp.ClientSession):
             self.client = self.get_client()
+        assert isinstance(request.stream, _Upload)  # noqa: S101 (for the type checker)
         base = request.url
         target = request.extensions["target"].decode("ascii", "surrogateescape")
         response = await self.client.request(
             request.method,
             yarl.URL(f"{base.scheme}://{base.netloc.decode()}{target}", encoded=True),
             headers=[(_text(name), _text(value)) for name, value in request.headers.raw],
-            data=_data(request.extensions["body"]),
+            data=request.stream.data(),
             allow_redirects=False,
             timeout=self._timeout,
         )
@@ -107,14 +108,6 @@ class _Transport(AiohttpTransport):
 def _text(raw: bytes) -> str:
     """aiohttp writes UTF-8: bytes that are none cannot go through it unchanged. Raises ValueError."""
     return raw.decode()
-
-
-def _data(body: bytes | AsyncIterator[bytes]) -> bytes | AsyncIterator[bytes] | None:
-    """A body of zero bytes is sent as none: aiohttp would declare its length even for a GET. A large one goes in
-    pieces, so that a slow connection holds one of them and not the event loop."""
-    if isinstance(body, bytes) and len(body) > PIECE_BYTES:
-        return _pieces(body)
-    return body or None
 
 
 async def _with_progress(body: AsyncIterator[bytes], patience: Patience, seconds: float) -> AsyncIterator[bytes]:
@@ -149,11 +142,18 @@ class _Body(httpx.AsyncByteStream):
 
 
 class _Upload(httpx.AsyncByteStream):
-    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
-        self._chunks = chunks
+    def __init__(self, body: bytes | AsyncIterator[bytes]) -> None:
+        self._body = body
+
+    def data(self) -> bytes | AsyncIterator[bytes] | None:
+        """A body of zero bytes is sent as none: aiohttp would declare its length even for a GET. A large one goes in
+        pieces, so that a slow connection holds one of them and not the event loop."""
+        if isinstance(self._body, bytes) and len(self._body) > PIECE_BYTES:
+            return _pieces(self._body)
+        return self._body or None
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._chunks
+        return _pieces(self._body) if isinstance(self._body, bytes) else self._body
 
 
 def _session(conf: UpstreamConf) -> aiohttp.ClientSession:

@@ -2,10 +2,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.headers import OAUTH_BETA, for_client, for_record, for_upstream, merge_beta, with_bearer
+from accounts.secret import CLIENT_KEY_START
+from proxy.headers import CLIENT_KEY_MARK, OAUTH_BETA, for_client, for_record, for_upstream, merge_beta, with_bearer
 
 names = st.from_regex(rb"[a-z][a-z0-9-]{0,12}", fullmatch=True)
-values = st.binary(max_size=20)
+# A value that holds a client key goes nowhere: that has a test of its own.
+values = st.binary(max_size=20).filter(lambda value: CLIENT_KEY_MARK not in value)
 pairs = st.lists(st.tuples(names, values), max_size=12)
 
 
@@ -41,6 +43,10 @@ def test_a_client_key_in_an_odd_place_goes_nowhere() -> None:
     assert recorded == [("x-odd", "a nxs_live_… sk-ant-…")]
     limits = [("anthropic-ratelimit-tokens-limit", "1"), ("anthropic-ratelimit-input-tokens-reset", "2")]
     assert for_record([(name.encode(), value.encode()) for name, value in limits]) == limits
+
+
+def test_it_knows_a_client_key_as_the_register_does() -> None:
+    assert CLIENT_KEY_START.encode() == CLIENT_KEY_MARK
 
 
 def test_a_flood_of_headers_is_not_stored() -> None:
