@@ -1,5 +1,6 @@
 """Identifiers: UUIDv7, so that rows sort by time and inserts stay at the end of an index."""
 
+from datetime import datetime
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -7,3 +8,10 @@ from uuid_utils.compat import uuid7
 
 def new_id() -> UUID:
     return uuid7()
+
+
+def first_id_at(moment: datetime) -> UUID:
+    """The smallest id that can be made at that moment: `id >= first_id_at(t)` asks for what began at `t` or later.
+    `moment` is aware; it counts to the millisecond (RFC 9562, 5.7)."""
+    milliseconds = int(moment.timestamp() * 1000)
+    return UUID(int=milliseconds << 80 | 0x7 << 76 | 0x2 << 62)

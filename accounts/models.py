@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
@@ -11,6 +12,8 @@ from django.utils import timezone
 from accounts import hosts
 from accounts.crypto import EncryptedTextField, is_sealed
 from accounts.ids import new_id
+from accounts.patterns import validate_patterns
+from accounts.privacy import Storage
 from accounts.secret import (
     CLIENT_KEY_START,
     PREFIX_LENGTH,
@@ -52,6 +55,29 @@ class Domain(models.Model):
         help_text="Callers may bring their own Anthropic key or bearer token beside their client key. It is used "
         "where this domain has no credential of its own, passed on untouched and never stored.",
     )
+    storage = models.CharField(
+        max_length=16,
+        choices=[(level.value, level.label) for level in Storage],
+        default=Storage.FULL,
+        help_text="What the record keeps of this domain's requests. Figures are always kept: limits and costs need them.",
+    )
+    redaction_patterns = models.TextField(
+        blank=True,
+        validators=[validate_patterns],
+        help_text="Only for “redacted”: one regular expression a line. What matches is replaced in the stored copy, in "
+        "addition to keys, tokens, e-mail addresses, card numbers and private keys.",
+    )
+    retain_bodies_days = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Days until bodies are deleted. Empty: RETENTION_BODIES_DAYS; 0: never."
+    )
+    retain_rows_days = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Days until whole exchanges are deleted. Empty: RETENTION_ROWS_DAYS; 0: never."
+    )
+    reaches_slack = models.BooleanField(
+        null=True,
+        blank=True,
+        help_text="Whether Slack hears of this domain. Unknown: yes, unless the host name contains “personal”.",
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects = RegisterQuerySet.as_manager()
@@ -61,6 +87,24 @@ class Domain(models.Model):
 
     def __str__(self) -> str:
         return self.host
+
+    @property
+    def may_reach_slack(self) -> bool:
+        """What was chosen here, else the original's rule: a personal domain stays out of Slack."""
+        return "personal" not in self.host.lower() if self.reaches_slack is None else self.reaches_slack
+
+
+class Membership(models.Model):
+    """Lets a person look at one domain. Superusers look at all."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
+    domain = models.ForeignKey(Domain, on_delete=models.CASCADE, related_name="memberships")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "domain"], name="membership_once")]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.domain}"
 
 
 class ClientKey(models.Model):

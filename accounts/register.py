@@ -12,6 +12,8 @@ from django.db import close_old_connections, transaction
 
 from accounts import models
 from accounts.crypto import WrongEncryptionKey
+from accounts.patterns import pattern_lines
+from accounts.privacy import Storage
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +28,8 @@ class DomainFacts:
     host: str
     is_active: bool
     allow_passthrough: bool
+    storage: Storage = Storage.FULL
+    redaction_patterns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,14 @@ def load() -> Snapshot:
     with transaction.atomic():
         installation = models.Installation.current()
         domains = {
-            row.id: DomainFacts(row.id, row.host, row.is_active, row.allow_passthrough)
+            row.id: DomainFacts(
+                row.id,
+                row.host,
+                row.is_active,
+                row.allow_passthrough,
+                Storage(row.storage),
+                pattern_lines(row.redaction_patterns),
+            )
             for row in models.Domain.objects.all()
         }
         keys: dict[str, tuple[ClientKeyFacts, ...]] = {}

@@ -34,6 +34,7 @@ if DEBUG and not (SECRET_KEY and NEXUS_ENCRYPTION_KEYS):
     _keys = keyfile.ensure(NEXUS_DATA)
     SECRET_KEY = SECRET_KEY or _keys["secret_key"]
     NEXUS_ENCRYPTION_KEYS = NEXUS_ENCRYPTION_KEYS or _keys["encryption_keys"]
+DASHBOARD_API_KEY = env.secret("DASHBOARD_API_KEY", help="Opens the query API for scripts; none: sessions only")
 for _name, _value in (("NEXUS_ENCRYPTION_KEYS", NEXUS_ENCRYPTION_KEYS), ("NEXUS_SECRET_KEY", SECRET_KEY)):
     if not _value:
         raise ImproperlyConfigured(
@@ -71,6 +72,12 @@ RECORD = RecordConf(
     store_bodies=env.boolean("STORAGE_ENABLED", True, help="Keep bodies; false keeps the figures only"),
     batch_size=env.integer("STORAGE_BATCH_SIZE", 500, help="Exchanges per write", minimum=1),
     batch_seconds=env.milliseconds("STORAGE_BATCH_INTERVAL", 250, help="Longest wait before a write"),
+    retain_bodies_days=env.integer(
+        "RETENTION_BODIES_DAYS", 90, help="Days until bodies are deleted where a domain does not say; 0: never"
+    ),
+    retain_rows_days=env.integer(
+        "RETENTION_ROWS_DAYS", 730, help="Days until exchanges are deleted where a domain does not say; 0: never"
+    ),
 )
 
 # --- Django ------------------------------------------------------------------------------------------------

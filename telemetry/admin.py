@@ -83,7 +83,7 @@ class ExchangeAdmin(MachineRows):
             return found, may_repeat
         return found | queryset.filter(id=exchange_id), may_repeat
 
-    @admin.display(description="Started (UTC)", ordering="started_at")
+    @admin.display(description="Started (UTC)", ordering="id")
     def started(self, row: ExchangeRow) -> str:
         return _on_one_line(f"{row.started_at:%b %d %H:%M:%S}")
 

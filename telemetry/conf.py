@@ -16,3 +16,6 @@ class RecordConf:
     """Beyond it bodies are dropped first, rows stay."""
     flush_seconds: float = 5
     """How long a stopping process waits for the database to take what is queued."""
+    retain_bodies_days: int = 90
+    """How long bodies are kept where their domain does not say; 0 is for ever."""
+    retain_rows_days: int = 730

@@ -1,11 +1,14 @@
-"""The record: small rows and heavy bodies apart."""
+"""The record: small rows and heavy bodies apart, what bodies share stored once, and the proof that all is there."""
 
 from typing import Any
 
 from django.db import models
 
-from telemetry.record import bodies
+from telemetry.record import bodies, pieces
+from telemetry.record.bodies import PIECES, ZSTD
 from telemetry.record import exchange as facts
+
+PREVIEW_LENGTH = 200
 
 
 class Kind(models.TextChoices):
@@ -85,56 +88,139 @@ class ExchangeRow(models.Model):
     usage_source = models.CharField(max_length=16)
     usage = models.TextField()
 
+    request_preview = models.CharField(max_length=PREVIEW_LENGTH, default="")
+    response_preview = models.CharField(max_length=PREVIEW_LENGTH, default="")
+
     class Meta:
         db_table = "telemetry_exchange"
         verbose_name = "exchange"
         ordering = ["-id"]
+        # Ids are UUIDv7: to order by id is to order by time, and a span of time is a span of ids (`accounts.ids`).
+        # The search of previews has an index of its own on PostgreSQL (migration 0002).
         indexes = [
-            models.Index(fields=["-started_at"], name="exchange_started_at"),
-            models.Index(fields=["domain", "-started_at"], name="exchange_domain"),
-            models.Index(fields=["client_key", "-started_at"], name="exchange_client_key"),
-            models.Index(fields=["kind", "-started_at"], name="exchange_kind"),
-            models.Index(fields=["session_id", "-started_at"], name="exchange_session"),
-            models.Index(fields=["agent_id"], name="exchange_agent"),
-            models.Index(fields=["parent_agent_id"], name="exchange_parent_agent"),
-            models.Index(fields=["upstream_request_id"], name="exchange_upstream_id"),
+            models.Index(fields=["domain", "-id"], name="exchange_domain"),
+            models.Index(fields=["client_key", "-id"], name="exchange_client_key"),
+            models.Index(fields=["credential", "-id"], name="exchange_credential"),
+            models.Index(fields=["model", "-id"], name="exchange_model"),
+            models.Index(fields=["status", "-id"], name="exchange_status"),
+            models.Index(fields=["outcome", "-id"], name="exchange_outcome"),
+            models.Index(fields=["kind", "-id"], name="exchange_kind"),
+            models.Index(fields=["session_id", "-id"], name="exchange_session", condition=~models.Q(session_id="")),
+            models.Index(fields=["agent_id", "-id"], name="exchange_agent", condition=~models.Q(agent_id="")),
+            models.Index(
+                fields=["parent_agent_id", "-id"], name="exchange_parent_agent", condition=~models.Q(parent_agent_id="")
+            ),
+            models.Index(
+                fields=["upstream_request_id"], name="exchange_upstream_id", condition=~models.Q(upstream_request_id="")
+            ),
         ]
 
     def __str__(self) -> str:
         return str(self.id)
 
     def request_body(self) -> bytes | None:
-        """The body as it was received; None where it was not kept."""
+        """The body as it was received, byte for byte unless it was redacted; None where it was not kept. Raises
+        MissingPiece where a part of it is gone."""
         body = self._body()
-        return None if body is None else bodies.decompress(bytes(body.request), body.codec)
+        return None if body is None else body.whole_request()
 
     def response_body(self) -> bytes | None:
         """The body as the API sent it, a stream as its events; None where it was not kept."""
         body = self._body()
-        return None if body is None else bodies.decompress(bytes(body.response), body.codec)
+        return None if body is None else bodies.decompress(bytes(body.response), ZSTD)
 
     def _body(self) -> "BodyRow | None":
         return getattr(self, "body", None)  # Django raises an AttributeError of its own where there is no row
 
 
 class BodyRow(models.Model):
-    """The bodies and headers of one exchange, compressed with zstd (`codec` names it)."""
+    """The bodies and headers of one exchange, compressed with zstd. Of the request there is a layout: references to
+    pieces, and the literal bytes between them (`telemetry.record.pieces`)."""
 
     exchange = models.OneToOneField(
         ExchangeRow, primary_key=True, on_delete=models.CASCADE, related_name="body", db_constraint=False
     )
+    domain = models.ForeignKey(
+        "accounts.Domain", on_delete=models.PROTECT, db_constraint=False, related_name="bodies", db_index=False
+    )
     codec = models.CharField(max_length=8)
+    """Of the request: `zstd` is the body itself, `pieces` its layout; both compressed."""
     request_headers = models.TextField()
     response_headers = models.TextField()
     request = models.BinaryField()
     response = models.BinaryField()
     request_is_whole = models.BooleanField()
     response_is_whole = models.BooleanField()
+    is_redacted = models.BooleanField(default=False)
+    stored_bytes = models.PositiveBigIntegerField(default=0)
+    """Of both bodies as stored, without the pieces that the request shares with others."""
 
     class Meta:
         db_table = "telemetry_body"
         verbose_name = "body"
         verbose_name_plural = "bodies"
+        indexes = [models.Index(fields=["domain", "exchange"], name="body_domain")]
 
     def __str__(self) -> str:
         return str(self.exchange_id)
+
+    def whole_request(self) -> bytes:
+        """Raises MissingPiece."""
+        stored = bodies.decompress(bytes(self.request), ZSTD)
+        if self.codec != PIECES:
+            return stored
+        rows = PieceRow.objects.filter(id__in=set(pieces.references(stored))).values_list("id", "data")
+        return pieces.join(stored, {row_id: bodies.decompress(bytes(data), ZSTD) for row_id, data in rows})
+
+
+class PieceRow(models.Model):
+    """A part of request bodies that many share: a message, a system prompt, a list of tools. Stored once per domain;
+    its id is the BLAKE2b hash of its bytes, keyed by the domain."""
+
+    id = models.UUIDField(primary_key=True)
+    domain = models.ForeignKey(
+        "accounts.Domain", on_delete=models.PROTECT, db_constraint=False, related_name="pieces", db_index=False
+    )
+    last_used_on = models.DateField()
+    """The day (UTC) on which a body that refers to it was last written: it may go when all bodies of that day are
+    gone, and nothing has to count references."""
+    size_bytes = models.PositiveBigIntegerField()
+    """Before compression."""
+    stored_bytes = models.PositiveBigIntegerField()
+    data = models.BinaryField()
+
+    class Meta:
+        db_table = "telemetry_piece"
+        verbose_name = "piece"
+        indexes = [models.Index(fields=["domain", "last_used_on"], name="piece_domain")]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class LedgerRow(models.Model):
+    """What one process accepted and where it went: written with each batch, in the transaction that stores it.
+    accepted = stored + in flight + spooled; what is missing is the gap."""
+
+    id = models.UUIDField(primary_key=True)
+    """Of the process; also the name of its spool."""
+    node = models.CharField(max_length=100)
+    started_at = models.DateTimeField()
+    seen_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+    """When it had stopped in order, or when its spool was adopted."""
+    accepted = models.PositiveBigIntegerField(default=0)
+    stored = models.PositiveBigIntegerField(default=0)
+    in_flight = models.PositiveBigIntegerField(default=0)
+    spooled = models.PositiveBigIntegerField(default=0)
+    spooled_bytes = models.PositiveBigIntegerField(default=0)
+    lost = models.PositiveBigIntegerField(default=0)
+    """Known to be gone: the part of the gap that has a reason, which the log of that process tells."""
+    bodies_dropped = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        db_table = "telemetry_ledger"
+        verbose_name = "ledger"
+
+    def __str__(self) -> str:
+        return f"{self.node} {self.id}"

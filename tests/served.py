@@ -84,7 +84,7 @@ class Served:
         (row,) = eventually(
             lambda: [row for row in self.rows("telemetry_body") if UUID(str(row["exchange_id"])) == wanted]
         )
-        return bodies.decompress(row["request"], row["codec"]), bodies.decompress(row["response"], row["codec"])
+        return bodies.decompress(row["request"], "zstd"), bodies.decompress(row["response"], "zstd")
 
     def rows(self, table: str) -> list[dict[str, Any]]:
         query = f"SELECT * FROM {table}"

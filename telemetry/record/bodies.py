@@ -4,7 +4,9 @@ import threading
 
 import zstandard
 
-CODEC = "zstd"
+ZSTD = "zstd"
+PIECES = "pieces"
+"""The layout of a body that is kept in pieces (`telemetry.record.pieces`), compressed like any other."""
 _LEVEL = 3
 _threads = threading.local()
 
@@ -18,6 +20,6 @@ def compress(body: bytes) -> bytes:
 
 def decompress(stored: bytes, codec: str) -> bytes:
     """Raises ValueError for a codec that this version does not know."""
-    if codec != CODEC:
+    if codec != ZSTD:
         raise ValueError(f"The codec {codec!r} is not known.")
     return zstandard.decompress(stored)

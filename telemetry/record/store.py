@@ -35,7 +35,7 @@ def store(batch: Sequence[Closed]) -> int:
 
 def _store_together(batch: Sequence[Closed]) -> None:
     with transaction.atomic():
-        _insert(ExchangeRow, Exchange.__struct_fields__, (_row(closed.exchange) for closed in batch))
+        _insert(ExchangeRow, ROW_COLUMNS, (_row(closed.exchange) for closed in batch))
         bodies_kept = (_body(closed.exchange, closed.bodies) for closed in batch if closed.bodies)
         _insert(BodyRow, BODY_COLUMNS, bodies_kept)
 
@@ -49,8 +49,10 @@ def _stored_alone(closed: Closed) -> bool:
     return True
 
 
+ROW_COLUMNS = (*Exchange.__struct_fields__, "request_preview", "response_preview")
 BODY_COLUMNS = (
     "exchange_id",
+    "domain_id",
     "codec",
     "request_headers",
     "response_headers",
@@ -58,23 +60,29 @@ BODY_COLUMNS = (
     "response",
     "request_is_whole",
     "response_is_whole",
+    "is_redacted",
+    "stored_bytes",
 )
 
 
 def _row(exchange: Exchange) -> tuple[Any, ...]:
-    return msgspec.structs.astuple(exchange)
+    return (*msgspec.structs.astuple(exchange), "", "")
 
 
 def _body(exchange: Exchange, kept: Bodies) -> tuple[Any, ...]:
+    request, response = bodies.compress(kept.request), bodies.compress(b"".join(kept.response))
     return (
         exchange.id,
-        bodies.CODEC,
+        exchange.domain_id,
+        bodies.ZSTD,
         msgspec.json.encode(kept.request_headers).decode(),
         msgspec.json.encode(kept.response_headers).decode(),
-        bodies.compress(kept.request),
-        bodies.compress(b"".join(kept.response)),
+        request,
+        response,
         kept.request_is_whole,
         kept.response_is_whole,
+        False,
+        len(request) + len(response),
     )
 
 

@@ -65,7 +65,7 @@ def closed(request: bytes = b"{}", response: bytes = b"{}", **changes: Any) -> C
         request_is_whole=True,
         response_is_whole=True,
     )
-    return Closed(exchange(**changes), kept)
+    return Closed(exchange(**{"domain_id": new_id()} | changes), kept)
 
 
 def stored_exchange(request: bytes = b"{}", response: bytes = b"{}", **changes: Any) -> Exchange:
