@@ -8,17 +8,67 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 
-from accounts.models import ClientKey, Credential, Domain
+from accounts.models import ClientKey, Credential, Domain, Membership
+from accounts.privacy import Storage
 from accounts.secret import validate_upstream_secret
 
 admin.site.site_header = admin.site.site_title = "Nexus"
 admin.site.index_title = "Configuration and record"
 
 
+class MembershipInline(admin.TabularInline):
+    model = Membership
+    verbose_name = "member"
+    verbose_name_plural = "members, who may look at this domain's record; superusers may look at all"
+    autocomplete_fields = ("user",)
+    extra = 0
+
+
 @admin.register(Domain)
 class DomainAdmin(admin.ModelAdmin):
-    list_display = ("host", "is_active", "allow_passthrough", "created_at")
+    list_display = (
+        "host",
+        "is_active",
+        "storage",
+        "bodies_kept",
+        "rows_kept",
+        "slack",
+        "allow_passthrough",
+        "created_at",
+    )
+    list_filter = ("is_active", "storage")
     search_fields = ("host",)
+    inlines = (MembershipInline,)
+    fieldsets = (
+        (None, {"fields": ("host", "is_active", "allow_passthrough")}),
+        (
+            "What is kept",
+            {
+                "fields": ("storage", "redaction_patterns", "retain_bodies_days", "retain_rows_days"),
+                "description": "A change counts for what is stored from now on. What is stored already stays as it "
+                "is, until its days are over.",
+            },
+        ),
+        ("Slack", {"fields": ("reaches_slack",)}),
+    )
+
+    @admin.display(description="Bodies kept", ordering="retain_bodies_days")
+    def bodies_kept(self, domain: Domain) -> str:
+        return _days(domain.retain_bodies_days) if Storage(domain.storage).keeps_bodies else "not at all"
+
+    @admin.display(description="Exchanges kept", ordering="retain_rows_days")
+    def rows_kept(self, domain: Domain) -> str:
+        return _days(domain.retain_rows_days)
+
+    @admin.display(description="Reaches Slack", boolean=True, ordering="reaches_slack")
+    def slack(self, domain: Domain) -> bool:
+        return domain.may_reach_slack
+
+
+def _days(days: int | None) -> str:
+    if days is None:
+        return "by default"
+    return f"{days} days" if days else "for ever"
 
 
 @admin.register(ClientKey)

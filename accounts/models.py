@@ -59,7 +59,8 @@ class Domain(models.Model):
         max_length=16,
         choices=[(level.value, level.label) for level in Storage],
         default=Storage.FULL,
-        help_text="What the record keeps of this domain's requests. Figures are always kept: limits and costs need them.",
+        help_text="What the record keeps of this domain's requests. Figures are always kept: limits and costs need "
+        "them.",
     )
     redaction_patterns = models.TextField(
         blank=True,
