@@ -9,13 +9,13 @@ from django.core.exceptions import ImproperlyConfigured
 
 from nexus import env, keyfile
 from proxy.conf import IntakeConf, UpstreamConf
-from telemetry.conf import RecordConf
+from telemetry.conf import RecordConf, SpoolConf
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 # --- The process -------------------------------------------------------------------------------------------
 DEBUG = env.boolean("DEBUG", False, help="A laptop: keys are made on the first run, errors are shown in full")
-NEXUS_DATA = BASE_DIR / env.text("NEXUS_DATA", "data", help="Folder of SQLite's database and the key file")
+NEXUS_DATA = BASE_DIR / env.text("NEXUS_DATA", "data", help="Folder of the spool, SQLite's database and the key file")
 LOG_LEVEL = env.text("LOG_LEVEL", "info", help="debug, info, warning or error").upper()
 if LOG_LEVEL not in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
     raise ImproperlyConfigured(f"LOG_LEVEL={LOG_LEVEL!r}: use debug, info, warning or error.")
@@ -69,6 +69,14 @@ INTAKE = IntakeConf(
 
 # --- The record --------------------------------------------------------------------------------------------
 RECORD = RecordConf(
+    spool=SpoolConf(
+        root=NEXUS_DATA / "spool",
+        max_bytes=env.integer(
+            "NEXUS_SPOOL_MAX_BYTES",
+            2_000_000_000,
+            help="How much of a process's exchanges may wait for the database, in bytes; beyond it bodies are dropped",
+        ),
+    ),
     store_bodies=env.boolean("STORAGE_ENABLED", True, help="Keep bodies; false keeps the figures only"),
     batch_size=env.integer("STORAGE_BATCH_SIZE", 500, help="Exchanges per write", minimum=1),
     batch_seconds=env.milliseconds("STORAGE_BATCH_INTERVAL", 250, help="Longest wait before a write"),
@@ -89,6 +97,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "ninja",  # for the files of its documentation page: nothing comes from a CDN
     "accounts",
     "telemetry",
     "proxy",
@@ -196,6 +205,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, float] = {} if REDIS_URL else {"polli
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_BEAT_SCHEDULE = {
+    "adopt-spools": {"task": "telemetry.tasks.adopt_spools", "schedule": 60},
+    "clean-record": {"task": "telemetry.tasks.clean_record", "schedule": 3600},
     "note-last-use": {"task": "telemetry.tasks.note_last_use", "schedule": 60},
 }
 

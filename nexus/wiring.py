@@ -3,18 +3,29 @@
 import asyncio
 import contextlib
 import gc
+import logging
+import sqlite3
 import sys
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
 
+from accounts.ids import new_id
 from accounts.register import Register
 from nexus.handler import LeanHandler
 from proxy.relay import Relay
 from proxy.upstream import Upstream
 from proxy.vault import Vault
+from telemetry.conf import RecordConf
+from telemetry.record.adoption import adopt
+from telemetry.record.folder import Folder
+from telemetry.record.policies import Policies
 from telemetry.record.recorder import Recorder
-from telemetry.record.store import store
+from telemetry.record.shelf import Shelf
+from telemetry.record.spool import Spool
+from telemetry.record.store import Store
+
+logger = logging.getLogger(__name__)
 
 CUT_SECONDS = 2.0
 CUT_POLL_SECONDS = 0.02
@@ -28,7 +39,7 @@ class Node:
     def __init__(self) -> None:
         self.register = Register()
         self.upstream = Upstream(settings.UPSTREAM)
-        self.recorder = Recorder(settings.RECORD, store)
+        self.recorder = self._recorder(settings.RECORD)
         relay = Relay(
             snapshot=lambda: self.register.snapshot,
             vault=Vault(settings.UPSTREAM.default_api_key),
@@ -40,6 +51,19 @@ class Node:
         self.handler = LeanHandler(relay, settings.INTAKE)
         self._started: asyncio.Task[None] | None = None
         self._freshness: asyncio.Task[None] | None = None
+
+    def _recorder(self, conf: RecordConf) -> Recorder:
+        policies = Policies(lambda: self.register.snapshot)
+        store = Store(Shelf(policies.redactor_of))
+        if conf.spool is None:
+            return Recorder(conf, store)
+        root = conf.spool.root
+        try:
+            spool = Spool(Folder.create(root, new_id()), conf.spool)
+        except (OSError, sqlite3.Error) as error:
+            logger.error("there is no spool in %s, exchanges wait in memory for the database: %s", root, error)
+            return Recorder(conf, store)
+        return Recorder(conf, store, spool, adopt=lambda: adopt(root, store))
 
     @property
     def is_running(self) -> bool:
@@ -69,7 +93,7 @@ class Node:
 
     async def _wait_for_open_exchanges(self) -> None:
         for _ in range(round(CUT_SECONDS / CUT_POLL_SECONDS)):
-            if not self.recorder.ledger().in_flight:
+            if not self.recorder.running:
                 return
             await asyncio.sleep(CUT_POLL_SECONDS)
 

@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from accounts.ids import new_id
+from accounts.privacy import Storage
 from accounts.register import ClientKeyFacts
 from proxy.call import Call
 from proxy.headers import Headers, first, for_record, text
@@ -50,6 +51,10 @@ class Draft:
         self._kept_bytes = 0
         self._received_bytes = 0
         self._keeps = False
+        self._opening: Exchange | None = None
+        self._request_headers: list[tuple[str, str]] | None = None
+        self.keeps_bodies = True
+        """Whether this installation keeps bodies at all."""
 
     # --- What the relay tells, in the order in which it happens ---------------------------------------------
 
@@ -109,45 +114,69 @@ class Draft:
     def failed(self, error_type: str, message: str) -> None:
         self.error_type, self.error_message = error_type, message
 
-    # --- Its end --------------------------------------------------------------------------------------------
+    # --- For the record -------------------------------------------------------------------------------------
 
-    def close(self, outcome: Outcome, status: int | None, *, keep_bodies: bool) -> Closed:
+    @property
+    def storage(self) -> Storage:
+        """How much may be kept; of somebody whom we do not know, nothing that they said."""
+        if self.key is None or self.call.path.startswith(SECRET_PATHS):
+            return Storage.METADATA
+        level = self.key.domain.storage
+        return level if self.keeps_bodies or not level.keeps_bodies else Storage.METADATA
+
+    def opened(self) -> tuple[Exchange, Bodies | None]:
+        """What is known before the API is called, as an exchange that was interrupted: what it stays if nobody is
+        there to say how it ended."""
+        self._opening = self._asked()
+        return self._opening, self._bodies()
+
+    def close(self, outcome: Outcome, status: int | None) -> Closed:
         """`status` is what the client saw."""
         metered = self._meter.finish()
         if outcome is Outcome.COMPLETED and (metered.error_type or (status or 0) >= 400):
             outcome = Outcome.API_ERROR
-        keep = keep_bodies and self.key is not None and not self.call.path.startswith(SECRET_PATHS)
-        return Closed(self._exchange(outcome, status, metered), self._bodies() if keep else None)
+        return Closed(self._answered(self._opening or self._asked(), outcome, status, metered), self._bodies())
 
-    def _exchange(self, outcome: Outcome, status: int | None, metered: Metered) -> Exchange:
-        key, choice, call, usage = self.key, self.choice, self.call, metered.usage
+    def _asked(self) -> Exchange:
+        """The half that the client brings."""
+        key, choice, call = self.key, self.choice, self.call
+        is_personal, keeps_words = self.storage is not Storage.NONE, self.storage.keeps_bodies
         return Exchange(
             id=self.id,
             started_at=self._started_at,
-            duration_ms=self._milliseconds(time.perf_counter()),
-            first_byte_ms=None if self._first_byte is None else self._milliseconds(self._first_byte),
-            overhead_us=self._overhead_us,
             domain_id=key.domain.id if key else None,
             client_key_id=key.id if key else None,
             credential_id=choice.credential.id if choice and choice.credential else None,
             credential_source=choice.source if choice else "",
             method=clean(call.method, 16),
             path=clean(call.path, 500),
+            query=clean(call.target.partition(b"?")[2].decode("latin-1"), 500) if keeps_words else "",
             kind=self.ask.kind,
             is_stream=self.ask.is_stream,
             model=clean(self.ask.model, 200),
-            answered_model=clean(metered.model, 200),
             message_count=self.ask.message_count,
-            session_id=clean(self.lineage.session_id, 100),
-            agent_id=clean(self.lineage.agent_id, 100),
-            parent_agent_id=clean(self.lineage.parent_agent_id, 100),
-            user_agent=clean(text(call.headers, b"user-agent"), 300),
-            client_address=clean(call.address, 64),
+            session_id=clean(self.lineage.session_id, 100) if is_personal else "",
+            agent_id=clean(self.lineage.agent_id, 100) if is_personal else "",
+            parent_agent_id=clean(self.lineage.parent_agent_id, 100) if is_personal else "",
+            user_agent=clean(text(call.headers, b"user-agent"), 300) if is_personal else "",
+            client_address=clean(call.address, 64) if is_personal else "",
             request_bytes=call.intake.received_bytes,
+        )
+
+    def _answered(self, asked: Exchange, outcome: Outcome, status: int | None, metered: Metered) -> Exchange:
+        usage = metered.usage
+        says_why = self.key is None or self.storage.keeps_bodies  # what the API says may quote what it was sent
+        return msgspec.structs.replace(
+            asked,
+            duration_ms=self._milliseconds(time.perf_counter()),
+            first_byte_ms=None if self._first_byte is None else self._milliseconds(self._first_byte),
+            overhead_us=self._overhead_us,
+            answered_model=clean(metered.model, 200),
+            request_bytes=self.call.intake.received_bytes,
             status=status,
             outcome=outcome,
             error_type=clean(self.error_type or metered.error_type, 64),
-            error_message=clean(self.error_message or metered.error_message, 500),
+            error_message=clean(self.error_message or (metered.error_message if says_why else ""), 500),
             attempts=self.attempts,
             upstream_request_id=clean(text(self._response_headers, b"request-id"), 100),
             message_id=clean(metered.message_id, 100),
@@ -166,14 +195,19 @@ class Draft:
             usage=clean(usage.raw.decode("utf-8", "replace"), USAGE_MAX_CHARACTERS),
         )
 
-    def _bodies(self) -> Bodies:
+    def _bodies(self) -> Bodies | None:
+        if not self.storage.keeps_bodies:
+            return None
+        if self._request_headers is None:
+            self._request_headers = for_record(self.call.headers)
         return Bodies(
-            request_headers=for_record(self.call.headers),
+            request_headers=self._request_headers,
             response_headers=for_record(self._response_headers),
             request=self.request_body,
             response=self._kept,
             request_is_whole=self.request_is_whole,
             response_is_whole=self._kept_bytes == self._received_bytes,
+            redact=self.storage is Storage.REDACTED,
         )
 
     def _milliseconds(self, until: float) -> int:

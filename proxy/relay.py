@@ -31,7 +31,7 @@ from proxy.sender import Sender
 from proxy.upstream import Reply, Upstream
 from proxy.vault import Choice, Vault
 from telemetry.record.exchange import Kind, Outcome
-from telemetry.record.recorder import Recorder
+from telemetry.record.recorder import Recorder, Recording
 
 logger = logging.getLogger(__name__)
 
@@ -75,17 +75,18 @@ class Relay:
 
     async def carry(self, draft: Draft, sender: Sender, route: Route) -> None:
         """Carries one exchange to its end and records it exactly once, whatever that end is."""
-        await self._record(draft, sender, self._carry_guarded(draft, sender, route))
+        await self._record(draft, sender, lambda recording: self._carry_guarded(draft, sender, route, recording))
 
     async def refuse(self, draft: Draft, sender: Sender, error: ProxyError) -> None:
         """Answers and records a request that no route takes."""
-        await self._record(draft, sender, self._fail(draft, sender, error))
+        await self._record(draft, sender, lambda recording: self._fail(draft, sender, error))
 
-    async def _record(self, draft: Draft, sender: Sender, end: Awaitable[Outcome]) -> None:
-        self._recorder.open()
+    async def _record(self, draft: Draft, sender: Sender, run: Callable[[Recording], Awaitable[Outcome]]) -> None:
+        recording = self._recorder.begin()
+        draft.keeps_bodies = self._keep_bodies
         outcome = Outcome.INTERRUPTED
         try:
-            outcome = await end
+            outcome = await run(recording)
         except ClientGone:
             outcome = Outcome.CANCELLED
             raise
@@ -100,7 +101,7 @@ class Relay:
                 await self._say_goodbye(draft, sender)
             raise
         finally:
-            self._recorder.close(draft.close(outcome, sender.status, keep_bodies=self._keep_bodies))
+            await recording.close(draft.close(outcome, sender.status))
 
     async def _say_goodbye(self, draft: Draft, sender: Sender) -> None:
         """The process stops and cut this exchange short: its client hears of it, if it listens."""
@@ -110,9 +111,9 @@ class Relay:
             async with asyncio.timeout(GOODBYE_SECONDS):
                 await sender.fail(error)
 
-    async def _carry_guarded(self, draft: Draft, sender: Sender, route: Route) -> Outcome:
+    async def _carry_guarded(self, draft: Draft, sender: Sender, route: Route, recording: Recording) -> Outcome:
         try:
-            await self._carry(draft, sender, route)
+            await self._carry(draft, sender, route, recording)
             return Outcome.COMPLETED
         except ProxyError as raised:
             # A body that failed while the upstream was reading it surfaces as the upstream's failure.
@@ -134,11 +135,12 @@ class Relay:
             return Outcome.REFUSED
         return Outcome.BROKEN if head_had_left else Outcome.UPSTREAM_FAILED
 
-    async def _carry(self, draft: Draft, sender: Sender, route: Route) -> None:
+    async def _carry(self, draft: Draft, sender: Sender, route: Route, recording: Recording) -> None:
         draft.begin(route.kind)
         key, own_headers = self._authenticate(draft)
         body = await self._take_body(draft, route)
         choice = draft.choice = self._vault.choose(self._snapshot(), key, own_headers)
+        recording.open(*draft.opened())
         reply = await self._call(draft, choice, body, owns_cors=sender.owns_cors)
         try:
             await self._pass_on(draft, sender, reply)

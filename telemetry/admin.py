@@ -46,7 +46,8 @@ class MachineRows(admin.ModelAdmin):
 @admin.register(ExchangeRow)
 class ExchangeAdmin(MachineRows):
     list_display = ("started", "status", "outcome", "caller", "kind", "asked_model", "tokens", "took")
-    list_filter = ("outcome", "kind", "is_stream", "domain")
+    list_filter = ("outcome", "kind", "domain")  # each has an index
+    sortable_by = ("started",)  # by anything else the whole table would be sorted
     list_select_related = ("client_key",)
     search_fields = ("session_id__exact", "agent_id__exact", "upstream_request_id__exact")
     search_help_text = "A Nexus request id, an upstream request-id, a session or an agent id: the whole of it."
@@ -54,7 +55,7 @@ class ExchangeAdmin(MachineRows):
         (None, {"fields": ("id", ("started_at", "duration_ms", "first_byte_ms", "overhead_us"))}),
         ("Who", {"fields": (("domain", "client_key"), ("credential", "credential_source"), "user_agent")}),
         ("Session", {"fields": (("session_id", "agent_id", "parent_agent_id"), "client_address")}),
-        ("Request", {"fields": (("method", "path"), ("kind", "is_stream", "model"), "request_bytes")}),
+        ("Request", {"fields": (("method", "path", "query"), ("kind", "is_stream", "model"), "request_bytes")}),
         ("Answer", {"fields": (("status", "outcome", "stop_reason"), ("error_type", "error_message"))}),
         ("Upstream", {"fields": (("answered_model", "attempts"), ("upstream_request_id", "message_id"))}),
         (
@@ -91,7 +92,7 @@ class ExchangeAdmin(MachineRows):
     def caller(self, row: ExchangeRow) -> str:
         return row.client_key.name if row.client_key else "—"
 
-    @admin.display(description="Model", ordering="model")
+    @admin.display(description="Model")
     def asked_model(self, row: ExchangeRow) -> str:
         return _on_one_line(row.model or "—")
 

@@ -3,12 +3,14 @@
 from typing import Any
 
 from django.db import models
+from django.db.models.functions import Greatest
+from django.utils import timezone
 
 from telemetry.record import bodies, pieces
-from telemetry.record.bodies import PIECES, ZSTD
 from telemetry.record import exchange as facts
-
-PREVIEW_LENGTH = 200
+from telemetry.record.bodies import PIECES, ZSTD
+from telemetry.record.ledger import Ledger, Page
+from telemetry.record.preview import PREVIEW_LENGTH
 
 
 class Kind(models.TextChoices):
@@ -54,6 +56,7 @@ class ExchangeRow(models.Model):
 
     method = models.CharField(max_length=16)
     path = models.CharField(max_length=500)
+    query = models.CharField(max_length=500, default="")
     kind = models.CharField(max_length=20, choices=Kind)
     is_stream = models.BooleanField()
     model = models.CharField(max_length=200)
@@ -96,19 +99,22 @@ class ExchangeRow(models.Model):
         verbose_name = "exchange"
         ordering = ["-id"]
         # Ids are UUIDv7: to order by id is to order by time, and a span of time is a span of ids (`accounts.ids`).
-        # The search of previews has an index of its own on PostgreSQL (migration 0002).
+        # Ascending, though lists are read from their ends: PostgreSQL fills pages that grow at one end of each value
+        # to nine tenths, and splits those that grow at the other end in halves.
+        # What nearly all rows have is not in an index: the newest of those are the newest of all.
+        # The search of previews has an index of its own on PostgreSQL (migration 0003).
         indexes = [
-            models.Index(fields=["domain", "-id"], name="exchange_domain"),
-            models.Index(fields=["client_key", "-id"], name="exchange_client_key"),
-            models.Index(fields=["credential", "-id"], name="exchange_credential"),
-            models.Index(fields=["model", "-id"], name="exchange_model"),
-            models.Index(fields=["status", "-id"], name="exchange_status"),
-            models.Index(fields=["outcome", "-id"], name="exchange_outcome"),
-            models.Index(fields=["kind", "-id"], name="exchange_kind"),
-            models.Index(fields=["session_id", "-id"], name="exchange_session", condition=~models.Q(session_id="")),
-            models.Index(fields=["agent_id", "-id"], name="exchange_agent", condition=~models.Q(agent_id="")),
+            models.Index(fields=["domain", "id"], name="exchange_domain"),
+            models.Index(fields=["client_key", "id"], name="exchange_client_key"),
+            models.Index(fields=["credential", "id"], name="exchange_credential"),
+            models.Index(fields=["model", "id"], name="exchange_model"),
+            models.Index(fields=["status", "id"], name="exchange_status", condition=~models.Q(status=200)),
+            models.Index(fields=["outcome", "id"], name="exchange_outcome", condition=~models.Q(outcome="completed")),
+            models.Index(fields=["kind", "id"], name="exchange_kind", condition=~models.Q(kind="inference")),
+            models.Index(fields=["session_id", "id"], name="exchange_session", condition=~models.Q(session_id="")),
+            models.Index(fields=["agent_id", "id"], name="exchange_agent", condition=~models.Q(agent_id="")),
             models.Index(
-                fields=["parent_agent_id", "-id"], name="exchange_parent_agent", condition=~models.Q(parent_agent_id="")
+                fields=["parent_agent_id", "id"], name="exchange_parent_agent", condition=~models.Q(parent_agent_id="")
             ),
             models.Index(
                 fields=["upstream_request_id"], name="exchange_upstream_id", condition=~models.Q(upstream_request_id="")
@@ -125,7 +131,8 @@ class ExchangeRow(models.Model):
         return None if body is None else body.whole_request()
 
     def response_body(self) -> bytes | None:
-        """The body as the API sent it, a stream as its events; None where it was not kept."""
+        """The body as the API sent it, a stream as its events (as the message's JSON where it was redacted); None where
+        it was not kept."""
         body = self._body()
         return None if body is None else bodies.decompress(bytes(body.response), ZSTD)
 
@@ -198,6 +205,14 @@ class PieceRow(models.Model):
         return str(self.id)
 
 
+class LedgerQuerySet(models.QuerySet["LedgerRow"]):
+    def totals(self) -> Ledger:
+        """The ledger of the whole cluster, as its processes last wrote it: at most `LEDGER_SECONDS` old."""
+        names = ("accepted", "stored", "in_flight", "spooled", "lost", "bodies_dropped", "spooled_bytes")
+        sums = self.aggregate(**{f"all_{name}": models.Sum(name, default=0) for name in names})
+        return Ledger(**{name: sums[f"all_{name}"] for name in names})
+
+
 class LedgerRow(models.Model):
     """What one process accepted and where it went: written with each batch, in the transaction that stores it.
     accepted = stored + in flight + spooled; what is missing is the gap."""
@@ -218,9 +233,30 @@ class LedgerRow(models.Model):
     """Known to be gone: the part of the gap that has a reason, which the log of that process tells."""
     bodies_dropped = models.PositiveBigIntegerField(default=0)
 
+    objects = LedgerQuerySet.as_manager()
+
     class Meta:
         db_table = "telemetry_ledger"
         verbose_name = "ledger"
 
     def __str__(self) -> str:
         return f"{self.node} {self.id}"
+
+    @classmethod
+    def write(cls, page: Page, newly_stored: int, left_out: int) -> int:
+        """Adds what a transaction has stored, within it; returns how many exchanges of that process are stored."""
+        rows = cls.objects.filter(id=page.process_id)
+        if not rows.exists():
+            cls.objects.create(id=page.process_id, node=page.node, started_at=page.started_at, seen_at=page.started_at)
+        rows.update(
+            seen_at=timezone.now(),
+            ended_at=page.ended_at,
+            accepted=Greatest("accepted", page.accepted),
+            stored=models.F("stored") + newly_stored,
+            in_flight=page.in_flight,
+            spooled=page.spooled,
+            spooled_bytes=page.spooled_bytes,
+            lost=(models.F("lost") if page.lost is None else page.lost) + left_out,
+            bodies_dropped=models.F("bodies_dropped") if page.bodies_dropped is None else page.bodies_dropped,
+        )
+        return int(rows.values_list("stored", flat=True).get())

@@ -18,7 +18,7 @@ import httpx
 import psycopg
 from psycopg.rows import dict_row
 
-from telemetry.record import bodies
+from telemetry.record import bodies, pieces
 from tests.services import free_port
 
 T = TypeVar("T")
@@ -84,7 +84,11 @@ class Served:
         (row,) = eventually(
             lambda: [row for row in self.rows("telemetry_body") if UUID(str(row["exchange_id"])) == wanted]
         )
-        return bodies.decompress(row["request"], "zstd"), bodies.decompress(row["response"], "zstd")
+        request = bodies.decompress(bytes(row["request"]), bodies.ZSTD)
+        if row["codec"] == bodies.PIECES:
+            found = {UUID(str(piece["id"])): bytes(piece["data"]) for piece in self.rows("telemetry_piece")}
+            request = pieces.join(request, {key: bodies.decompress(data, bodies.ZSTD) for key, data in found.items()})
+        return request, bodies.decompress(bytes(row["response"]), bodies.ZSTD)
 
     def rows(self, table: str) -> list[dict[str, Any]]:
         query = f"SELECT * FROM {table}"

@@ -123,6 +123,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='exchangerow',
+            name='query',
+            field=models.CharField(default='', max_length=500),
+        ),
+        migrations.AddField(
+            model_name='exchangerow',
             name='request_preview',
             field=models.CharField(default='', max_length=200),
         ),

@@ -39,14 +39,15 @@ class Outcome(StrEnum):
 
 
 class Exchange(msgspec.Struct, frozen=True, kw_only=True):
-    """The small facts of one exchange; its fields are the columns of `ExchangeRow`, in name and order."""
+    """The small facts of one exchange; its fields are the columns of `ExchangeRow`, in name and order. What only its
+    end tells has a default. A spool may hold exchanges of an older version: a new field needs a default too."""
 
     id: UUID
     started_at: datetime
-    duration_ms: int
-    first_byte_ms: int | None
+    duration_ms: int = 0
+    first_byte_ms: int | None = None
     """From our first byte in to the first byte of the body out."""
-    overhead_us: int
+    overhead_us: int = 0
     """Our own time between the whole request and the call, in microseconds."""
 
     domain_id: UUID | None
@@ -57,11 +58,13 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
 
     method: str
     path: str
+    query: str = ""
+    """What follows the path, without the question mark."""
     kind: Kind
     is_stream: bool
     model: str
     """As the client asked for it."""
-    answered_model: str
+    answered_model: str = ""
     message_count: int
     session_id: str
     agent_id: str
@@ -70,28 +73,28 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     client_address: str
     request_bytes: int
 
-    status: int | None
+    status: int | None = None
     """As the client saw it; None where it saw none."""
-    outcome: Outcome
-    error_type: str
-    error_message: str
-    attempts: int
-    upstream_request_id: str
-    message_id: str
-    stop_reason: str
-    tool_calls: int
-    response_bytes: int
+    outcome: Outcome = Outcome.INTERRUPTED
+    error_type: str = ""
+    error_message: str = ""
+    attempts: int = 0
+    upstream_request_id: str = ""
+    message_id: str = ""
+    stop_reason: str = ""
+    tool_calls: int = 0
+    response_bytes: int = 0
 
-    input_tokens: int
-    output_tokens: int
-    cache_read_tokens: int
-    cache_write_5m_tokens: int
-    cache_write_1h_tokens: int
-    web_search_requests: int
-    web_fetch_requests: int
-    code_execution_requests: int
-    usage_source: str
-    usage: str
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_5m_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    web_search_requests: int = 0
+    web_fetch_requests: int = 0
+    code_execution_requests: int = 0
+    usage_source: str = ""
+    usage: str = ""
     """The usage as the upstream reported it, as JSON; never edited."""
 
 
@@ -104,11 +107,17 @@ class Bodies(msgspec.Struct, frozen=True, kw_only=True):
     response: list[bytes]
     request_is_whole: bool
     response_is_whole: bool
+    redact: bool = False
+    """Their domain wants secrets and personal data replaced in the stored copy."""
+
+    @property
+    def response_bytes(self) -> int:
+        return sum(map(len, self.response))
 
     @property
     def size_bytes(self) -> int:
         headers = sum(len(name) + len(value) for name, value in (*self.request_headers, *self.response_headers))
-        return len(self.request) + sum(map(len, self.response)) + headers
+        return len(self.request) + self.response_bytes + headers
 
 
 class Closed(msgspec.Struct, frozen=True):

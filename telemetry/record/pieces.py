@@ -20,14 +20,24 @@ class MissingPiece(LookupError):
     """A body refers to a piece that is not in the record any more."""
 
 
-class _Body(msgspec.Struct):
+class Parts(msgspec.Struct, frozen=True):
+    """What of a messages request is shared with others; empty for any other body."""
+
+    messages: list[msgspec.Raw] = []
+    system: msgspec.Raw = msgspec.Raw()
+    tools: msgspec.Raw = msgspec.Raw()
+
+
+class _Loose(msgspec.Struct):
     messages: msgspec.Raw = msgspec.Raw()
     system: msgspec.Raw = msgspec.Raw()
     tools: msgspec.Raw = msgspec.Raw()
 
 
-_body = msgspec.json.Decoder(_Body)
+_parts = msgspec.json.Decoder(Parts)
+_loose = msgspec.json.Decoder(_Loose)
 _list = msgspec.json.Decoder(list[msgspec.Raw])
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _layout = msgspec.msgpack.Decoder(list[bytes])
 
 
@@ -51,11 +61,29 @@ def piece_id(domain_id: UUID, piece: bytes) -> UUID:
     return UUID(bytes=hashlib.blake2b(piece, digest_size=PIECE_ID_BYTES, key=domain_id.bytes).digest())
 
 
-def split(body: bytes) -> Split:
+def parts_of(body: bytes) -> Parts:
+    try:
+        return _parts.decode(body)
+    except msgspec.ValidationError:
+        return _parts_of_odd(body)
+    except _UNREADABLE:
+        return Parts()
+
+
+def _parts_of_odd(body: bytes) -> Parts:
+    """`messages` is not a list, or the body is not an object."""
+    try:
+        found = _loose.decode(body)
+    except _UNREADABLE:
+        return Parts()
+    return Parts([found.messages], found.system, found.tools)
+
+
+def split(body: bytes, parts: Parts | None = None) -> Split:
     """Any body can be split; one that is not a messages request is a single literal."""
     literals, found = [], []
     end = 0
-    for start, piece in _found(body):
+    for start, piece in _found(body, parts or parts_of(body)):
         literals.append(body[end:start])
         found.append(piece)
         end = start + len(piece)
@@ -77,34 +105,24 @@ def join(layout: bytes, pieces: Mapping[UUID, bytes]) -> bytes:
     return b"".join(parts)
 
 
-def _found(body: bytes) -> Iterator[tuple[int, bytes]]:
+def _found(body: bytes, parts: Parts) -> Iterator[tuple[int, bytes]]:
     """Where the pieces are, in order and apart. A slice is looked up by its bytes: an equal run of bytes that stands
     earlier serves as well, since only the bytes count."""
     end = 0
-    for value, parts in _values_in_order(body):
-        start = body.find(value, end)
-        if start < 0:
-            continue  # its bytes were found inside an earlier piece
-        end = start
-        for piece in parts:
-            if len(piece) < MIN_PIECE_BYTES:
-                continue
-            at = body.find(piece, end)
-            yield at, piece
-            end = at + len(piece)
+    for pieces in sorted(_fields(parts), key=lambda pieces: body.find(pieces[0])):
+        for piece in pieces:
+            start = body.find(piece, end)
+            if start >= 0:  # else its bytes were found inside an earlier piece
+                yield start, piece
+                end = start + len(piece)
 
 
-def _values_in_order(body: bytes) -> list[tuple[bytes, list[bytes]]]:
-    """The values that are shared, each with its parts. Messages and blocks of the system prompt change one by one, a
-    list of tools as a whole."""
-    try:
-        fields = _body.decode(body)
-        messages, system, tools = bytes(fields.messages), bytes(fields.system), bytes(fields.tools)
-        values = [(messages, _elements(messages)), (system, _elements(system)), (tools, [tools])]
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return []
-    return sorted(((value, parts) for value, parts in values if value), key=lambda found: body.find(found[0]))
-
-
-def _elements(value: bytes) -> list[bytes]:
-    return [bytes(raw) for raw in _list.decode(value)] if value.startswith(b"[") else [value]
+def _fields(parts: Parts) -> list[list[bytes]]:
+    """The pieces of each field that has any. Messages and blocks of the system prompt change one by one, a list of
+    tools as a whole."""
+    system = _list.decode(parts.system) if bytes(memoryview(parts.system)[:1]) == b"[" else [parts.system]
+    fields = (
+        [bytes(raw) for raw in raws if len(memoryview(raw)) >= MIN_PIECE_BYTES]
+        for raws in (parts.messages, system, [parts.tools])
+    )
+    return [pieces for pieces in fields if pieces]

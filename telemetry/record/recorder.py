@@ -1,8 +1,7 @@
-"""Takes closed exchanges off the request path and hands them to the sinks in batches, from a thread of its own.
+"""Takes exchanges off the request path: into the spool at once, and from there into the database by a thread of its
+own. While the spool cannot be written, exchanges wait in memory instead."""
 
-The relay knows only `open` and `close`; both return at once.
-"""
-
+import asyncio
 import contextlib
 import logging
 import os
@@ -10,156 +9,271 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from uuid import UUID
 
+from accounts.ids import new_id
 from telemetry.conf import RecordConf
-from telemetry.record.exchange import Closed
+from telemetry.record.exchange import Bodies, Closed, Exchange
+from telemetry.record.ledger import Ledger, Page, Stored, node_name
+from telemetry.record.spool import NOTHING_SPOOLED, Batch, Entry, Spool, SpoolUnavailable
 
 logger = logging.getLogger(__name__)
 
-Store = Callable[[Sequence[Closed]], int]
-"""Takes a batch and says how many of it are safe. It may raise, and then gets the same batch again: it has to be
+Store = Callable[[Sequence[Closed], Page], Stored]
+"""Takes a batch, and what the ledger is to say with it. It may raise, and then gets the same again: it has to be
 idempotent."""
-Sink = Callable[[Sequence[Closed]], None]
-"""Another reader of what was stored. Its fault is logged, and it is not asked again."""
 
 WRITER_NICENESS = 5
 RETRY_SECONDS = (0.2, 1.0, 5.0)
+BATCH_MAX_BYTES = 16_000_000
+LEDGER_SECONDS = 2.0
+"""How old the ledger of a process in the database gets while it is busy with nothing but streams."""
+ADOPT_SECONDS = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Ledger:
-    """The proof of this process: accepted = stored + in flight + queued + dropped."""
+class Recording:
+    """One exchange on its way into the record: perhaps opened, then closed exactly once."""
 
-    accepted: int
-    stored: int
-    in_flight: int
-    queued: int
-    dropped: int
-    bodies_dropped: int
+    __slots__ = ("_is_open", "_recorder", "entry")
 
-    @property
-    def gap(self) -> int:
-        return self.accepted - self.stored - self.in_flight - self.queued - self.dropped
+    def __init__(self, recorder: "Recorder") -> None:
+        self._recorder = recorder
+        self._is_open = False
+        self.entry: Entry | None = None
+
+    def open(self, exchange: Exchange, bodies: Bodies | None) -> None:
+        """What is known before the Claude API is called. On the event loop: a large body is handed to a thread."""
+        self._is_open = True
+        self.entry = self._recorder.entered(exchange, bodies)
+
+    async def close(self, closed: Closed) -> None:
+        """Returns when the exchange is safe in the spool. Being cancelled does not undo that."""
+        if not self._is_open:
+            self._recorder.accepted += 1
+        await self._recorder.ended(self.entry, closed)
 
 
 class Recorder:
-    def __init__(self, conf: RecordConf, store: Store, others: Sequence[Sink] = ()) -> None:
+    def __init__(
+        self, conf: RecordConf, store: Store, spool: Spool | None = None, adopt: Callable[[], object] = lambda: None
+    ) -> None:
         self._conf = conf
         self._store = store
-        self._others = others
+        self._spool = spool
+        self._adopt = adopt
+        self._process_id: UUID = spool.process_id if spool else new_id()
+        self._started_at = datetime.now(UTC)
         self._queue: deque[Closed] = deque()
-        # Two counters with one writer each: the event loop's additions and the thread's subtractions cannot be lost.
-        self._queued_bytes = self._released_bytes = 0
-        self._batch: list[Closed] = []
-        self._accepted = self._closed = self._dropped = self._bodies_dropped = 0  # the event loop's
-        self._stored = self._left_out = self._taken = 0  # the thread's
+        self._queued_bytes = 0
+        self._books = threading.Lock()
+        self.accepted = 0
+        """Counted on the event loop only."""
+        self._begun = self._over = 0
+        self._ended_in_memory = self._dropped = self._bodies_dropped = self._stored = self._left_out = 0
+        self._written: Page | None = None
+        self._written_at = float("-inf")
+        self._adopted_at = float("-inf")
+        self._attempts = 0
+        self._retry_at = float("-inf")
+        self._bodies_writer = ThreadPoolExecutor(1, thread_name_prefix="spool")
         self._wake = threading.Event()
-        self._stopping = False
-        self._deadline = float("inf")
+        self._deadline: float | None = None
         self._thread: threading.Thread | None = None
 
-    def open(self) -> None:
-        """One more exchange was accepted; `close` follows exactly once."""
-        self._accepted += 1
+    # --- What the relay says, on the event loop ---------------------------------------------------------------
 
-    def close(self, closed: Closed) -> None:
-        self._closed += 1
+    def begin(self) -> Recording:
+        """One more exchange runs in this process; its `close` follows exactly once."""
+        self._begun += 1
+        return Recording(self)
+
+    @property
+    def running(self) -> int:
+        """How many exchanges have begun and not closed."""
+        return self._begun - self._over
+
+    def entered(self, exchange: Exchange, bodies: Bodies | None) -> Entry | None:
+        self.accepted += 1
+        if self._spool is None:
+            return None
+        try:
+            entry = self._spool.open(exchange, bodies)
+        except SpoolUnavailable:
+            return None
+        if bodies is not None and entry.has_request_in_file:
+            self._bodies_writer.submit(self._spool.write_request, entry, bodies.request)
+        return entry
+
+    async def ended(self, entry: Entry | None, closed: Closed) -> None:
+        try:
+            if self._spool is not None and self._spool.needs_thread(closed.bodies):
+                loop = asyncio.get_running_loop()
+                # One thread, in order: the request's file is there before the row that refers to it.
+                await asyncio.shield(loop.run_in_executor(self._bodies_writer, self._end, entry, closed))
+            else:
+                self._end(entry, closed)
+        finally:
+            self._over += 1
+
+    def _end(self, entry: Entry | None, closed: Closed) -> None:
+        try:
+            if self._spool is None:
+                raise SpoolUnavailable
+            self._spool.close(entry, closed)
+        except SpoolUnavailable:
+            with self._books:
+                self._ended_in_memory += 1
+                self._keep_in_memory(closed)
+        if self._waiting >= self._conf.batch_size:
+            self._wake.set()
+
+    def _keep_in_memory(self, closed: Closed) -> None:
         if len(self._queue) >= self._conf.queue_max_exchanges:
             if not self._dropped:
-                logger.error("the record is full at %s exchanges: new ones are dropped", len(self._queue))
+                logger.error("the record holds %s exchanges in memory: new ones are dropped", len(self._queue))
             self._dropped += 1
             return
         size = closed.bodies.size_bytes if closed.bodies else 0
-        held_bytes = self._queued_bytes - self._released_bytes
-        if held_bytes + size > self._conf.queue_max_bytes:
+        if self._queued_bytes + size > self._conf.queue_max_bytes:
             if not self._bodies_dropped:
-                logger.error("the record holds %s bytes: new bodies are dropped", held_bytes)
+                logger.error("the record holds %s bytes in memory: new bodies are dropped", self._queued_bytes)
             self._bodies_dropped += 1
             closed, size = Closed(closed.exchange, None), 0
         self._queued_bytes += size
         self._queue.append(closed)
-        if len(self._queue) >= self._conf.batch_size:
-            self._wake.set()
+
+    # --- The proof ----------------------------------------------------------------------------------------------
+
+    @property
+    def _waiting(self) -> int:
+        return len(self._queue) + (self._spool.waiting if self._spool else 0)
 
     def ledger(self) -> Ledger:
-        return Ledger(
-            accepted=self._accepted,
-            stored=self._stored,
-            in_flight=self._accepted - self._closed,
-            queued=len(self._queue) + self._taken,
-            dropped=self._dropped + self._left_out,
-            bodies_dropped=self._bodies_dropped,
+        with self._books:
+            spooled = self._spool.counts() if self._spool else NOTHING_SPOOLED
+            return Ledger(
+                accepted=self.accepted,
+                stored=self._stored,
+                in_flight=self.accepted - self._ended_in_memory - spooled.ended,
+                spooled=len(self._queue) + spooled.waiting,
+                lost=self._dropped + self._left_out + spooled.lost,
+                bodies_dropped=self._bodies_dropped + spooled.bodies_dropped,
+                spooled_bytes=self._queued_bytes + spooled.held_bytes,
+            )
+
+    def _page(self, taken: int = 0, ended_at: datetime | None = None) -> Page:
+        """What the ledger has to say once the `taken` exchanges are stored."""
+        now = self.ledger()
+        return Page(
+            process_id=self._process_id,
+            node=node_name(),
+            started_at=self._started_at,
+            accepted=now.accepted,
+            in_flight=now.in_flight,
+            spooled=now.spooled - taken,
+            spooled_bytes=now.spooled_bytes,
+            lost=now.lost,
+            bodies_dropped=now.bodies_dropped,
+            ended_at=ended_at,
         )
+
+    # --- The writer's thread ------------------------------------------------------------------------------------
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Blocks until everything is stored, or for `flush_seconds` at most. Once stopped, it stays so."""
-        if self._stopping:
+        """Blocks until everything is stored, or for `flush_seconds` at most: what the spool holds then is stored by the
+        next process. Once stopped, it stays so."""
+        if self._deadline is not None:
             return
+        self._bodies_writer.shutdown(wait=True)
         self._deadline = time.monotonic() + self._conf.flush_seconds
-        self._stopping = True
         self._wake.set()
         if self._thread is not None:
             self._thread.join(self._conf.flush_seconds + 1)
-        if left := self.ledger().queued:
-            logger.error("%s exchanges could not be stored before the process ended", left)
+        if self._queue:
+            logger.error("%s exchanges could not be stored before the process ended", len(self._queue))
+        if self._spool is not None:
+            if self._spool.waiting:
+                logger.warning("%s exchanges stay in the spool until the next start", self._spool.waiting)
+            self._spool.stop()
 
     def _run(self) -> None:
         _stand_back()
-        while True:
-            if not self._queue and self._stopping:
-                return
-            self._wake.wait(self._conf.batch_seconds)
+        while not self._is_over():
+            self._attempt(self._work)
+            if self._deadline is None:
+                self._wake.wait(self._conf.batch_seconds)
+            else:
+                self._wake.wait(0.05)
             self._wake.clear()
-            while self._queue:
-                self._take_batch()
-                if not self._store_batch():
-                    return
 
-    def _take_batch(self) -> None:
-        count = min(self._conf.batch_size, len(self._queue))
-        self._taken = count
-        self._batch = [self._queue.popleft() for _ in range(count)]
-
-    def _store_batch(self) -> bool:
-        """Tries until the store has it; False when the process has to end without."""
-        attempt = 0
-        while True:
-            try:
-                stored = self._store(self._batch)
-                break
-            except Exception as error:
-                if attempt == 0:
-                    logger.error("the record cannot be written, it waits in memory: %s", _named(error))
-                pause = RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)]
-                attempt += 1
-                if not self._pause(pause):
-                    return False
-        if attempt:
-            logger.warning("the record can be written again")
-        self._stored += stored
-        self._left_out += len(self._batch) - stored
-        self._taken = 0
-        self._released_bytes += sum(closed.bodies.size_bytes for closed in self._batch if closed.bodies)
-        for sink in self._others:
-            try:
-                sink(self._batch)
-            except Exception as error:
-                logger.error("a reader of the record failed: %s", _named(error))
-        self._batch = []
+    def _is_over(self) -> bool:
+        if self._deadline is None:
+            return False
+        if self._waiting and time.monotonic() < self._deadline:
+            return False
+        if not self._attempts:
+            self._attempt(lambda: self._write_page(self._page(ended_at=None if self._waiting else datetime.now(UTC))))
         return True
 
-    def _pause(self, seconds: float) -> bool:
-        end = min(time.monotonic() + seconds, self._deadline)
-        while (now := time.monotonic()) < end:
-            self._wake.wait(min(0.2, end - now))
-            self._wake.clear()
-            end = min(end, self._deadline)
-        return time.monotonic() < self._deadline
+    def _attempt(self, work: Callable[[], None]) -> None:
+        """Does it unless the database was away a moment ago; a failure is told once."""
+        if time.monotonic() < self._retry_at:
+            return
+        try:
+            work()
+        except Exception as error:
+            if not self._attempts:
+                logger.error("the record cannot be written, it waits in the spool: %s", _named(error))
+            self._retry_at = time.monotonic() + RETRY_SECONDS[min(self._attempts, len(RETRY_SECONDS) - 1)]
+            self._attempts += 1
+            return
+        if self._attempts:
+            logger.warning("the record can be written again")
+        self._attempts = 0
+
+    def _work(self) -> None:
+        while self._spool is not None and (batch := self._spool.take(self._conf.batch_size, BATCH_MAX_BYTES)):
+            self._store_spooled(batch)
+        while self._queue:
+            self._store_queued()
+        if self._spool is not None:
+            self._spool.tidy()
+        if time.monotonic() - self._written_at > LEDGER_SECONDS and (page := self._page()) != self._written:
+            self._write_page(page)
+        if time.monotonic() - self._adopted_at > ADOPT_SECONDS:
+            self._adopt()
+            self._adopted_at = time.monotonic()
+
+    def _store_spooled(self, batch: Batch) -> None:
+        assert self._spool is not None  # noqa: S101 (its caller has asked)
+        stored = self._store(batch.closed, self._page(taken=batch.size))
+        with self._books:
+            self._spool.release(batch)
+            self._note(stored)
+        self._spool.remove_files(batch)
+
+    def _store_queued(self) -> None:
+        closed = list(self._queue)[: self._conf.batch_size]
+        stored = self._store(closed, self._page(taken=len(closed)))
+        with self._books:
+            for _ in closed:
+                self._queue.popleft()
+            self._queued_bytes -= sum(each.bodies.size_bytes for each in closed if each.bodies)
+            self._note(stored)
+
+    def _note(self, stored: Stored) -> None:
+        self._stored = stored.total
+        self._left_out += stored.left_out
+
+    def _write_page(self, page: Page) -> None:
+        self._store((), page)
+        self._written, self._written_at = page, time.monotonic()
 
 
 def _stand_back() -> None:

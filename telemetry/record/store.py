@@ -4,121 +4,77 @@ Rows are written from the facts directly, not through model instances: the ORM c
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from django.db import DataError, IntegrityError, connection, transaction
-from django.db.models import DateTimeField, Field, ForeignKey, Model, UUIDField
 
-from telemetry.models import BodyRow, ExchangeRow
-from telemetry.record import bodies
-from telemetry.record.exchange import Bodies, Closed, Exchange
+from telemetry.models import BodyRow, ExchangeRow, LedgerRow
+from telemetry.record.exchange import Closed, Exchange
+from telemetry.record.insert import insert
+from telemetry.record.ledger import Page, Stored
+from telemetry.record.piecestore import PieceStore
+from telemetry.record.shelf import BODY_COLUMNS, Kept, Shelf
 
 POISON = (DataError, IntegrityError, ValueError, OverflowError)
 """What a row is to blame for, not the database: no later try would end otherwise."""
+ROW_COLUMNS = (*Exchange.__struct_fields__, "request_preview", "response_preview")
 logger = logging.getLogger(__name__)
 
 
-def store(batch: Sequence[Closed]) -> int:
-    """How many could be stored. Raises what the database raises while it is away; nothing of the batch is stored then.
-    A row that the database cannot take at all is named in the log and left out: it must not hold up the others."""
-    try:
-        _store_together(batch)
-        return len(batch)
-    except POISON:
-        return sum(_stored_alone(closed) for closed in batch)
-    except Exception:
-        connection.close()
-        raise
+class Store:
+    """For one thread: it remembers which pieces are stored."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        self._pieces = PieceStore()
+
+    def __call__(self, batch: Sequence[Closed], page: Page | None = None) -> Stored:
+        """Raises what the database raises while it is away; nothing of the batch is stored then. A row that the
+        database cannot take at all is named in the log and left out: it must not hold up the others."""
+        try:
+            stored = self._stored(batch, page)
+        except Exception:
+            connection.close()  # it may be broken
+            raise
+        if connection.vendor == "postgresql" and not connection.in_atomic_block:
+            connection.close()  # back to the pool: nothing is held while nothing is written
+        return stored
+
+    def _stored(self, batch: Sequence[Closed], page: Page | None) -> Stored:
+        self._pieces.start()
+        kept = [self._shelf.kept(closed, self._pieces) for closed in batch]
+        self._pieces.write()
+        try:
+            return _store_together(kept, page, left_out=0)
+        except POISON:
+            new = sum(_stored_alone(each, page) for each in kept)
+            stored = _store_together((), page, left_out=len(kept) - new)
+            return stored if page else Stored(new, len(kept) - new)
 
 
-def _store_together(batch: Sequence[Closed]) -> None:
+def _store_together(kept: Sequence[Kept], page: Page | None, left_out: int) -> Stored:
     with transaction.atomic():
-        _insert(ExchangeRow, ROW_COLUMNS, (_row(closed.exchange) for closed in batch))
-        bodies_kept = (_body(closed.exchange, closed.bodies) for closed in batch if closed.bodies)
-        _insert(BodyRow, BODY_COLUMNS, bodies_kept)
+        new = insert(ExchangeRow, ROW_COLUMNS, [_row(each) for each in kept])
+        insert(BodyRow, BODY_COLUMNS, [each.body for each in kept if each.body])
+        total = new if page is None else LedgerRow.write(page, new, left_out)
+    return Stored(total, left_out)
 
 
-def _stored_alone(closed: Closed) -> bool:
+def _stored_alone(kept: Kept, page: Page | None) -> bool:
     try:
-        _store_together((closed,))
+        _store_together((kept,), page, left_out=0)
     except POISON as error:
-        logger.error("exchange %s cannot be stored: %s", closed.exchange.id, type(error).__name__)
+        logger.error("exchange %s cannot be stored: %s", kept.exchange.id, type(error).__name__)
         return False
     return True
 
 
-ROW_COLUMNS = (*Exchange.__struct_fields__, "request_preview", "response_preview")
-BODY_COLUMNS = (
-    "exchange_id",
-    "domain_id",
-    "codec",
-    "request_headers",
-    "response_headers",
-    "request",
-    "response",
-    "request_is_whole",
-    "response_is_whole",
-    "is_redacted",
-    "stored_bytes",
-)
+def _row(kept: Kept) -> tuple[Any, ...]:
+    return (*msgspec.structs.astuple(kept.exchange), kept.request_preview, kept.response_preview)
 
 
-def _row(exchange: Exchange) -> tuple[Any, ...]:
-    return (*msgspec.structs.astuple(exchange), "", "")
-
-
-def _body(exchange: Exchange, kept: Bodies) -> tuple[Any, ...]:
-    request, response = bodies.compress(kept.request), bodies.compress(b"".join(kept.response))
-    return (
-        exchange.id,
-        exchange.domain_id,
-        bodies.ZSTD,
-        msgspec.json.encode(kept.request_headers).decode(),
-        msgspec.json.encode(kept.response_headers).decode(),
-        request,
-        response,
-        kept.request_is_whole,
-        kept.response_is_whole,
-        False,
-        len(request) + len(response),
-    )
-
-
-def _insert(model: type[Model], columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
-    prepare = _preparer(model, columns)
-    prepared = [prepare(row) for row in rows]
-    if not prepared:
-        return
-    quote = connection.ops.quote_name
-    names = ", ".join(quote(name) for name in columns)
-    marks = ", ".join(["%s"] * len(columns))
-    sql = f"INSERT INTO {quote(model._meta.db_table)} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608 (names of our own columns)
-    with connection.cursor() as cursor:
-        cursor.executemany(sql, prepared)
-
-
-def _preparer(model: type[Model], columns: Sequence[str]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
-    """Turns values into what this database takes, where it does not take Python's own."""
-    if connection.features.has_native_uuid_field:
-        return tuple
-    by_column = {str(field.column): _target(field) for field in model._meta.concrete_fields}
-    uuids = [index for index, column in enumerate(columns) if isinstance(by_column[column], UUIDField)]
-    times = [index for index, column in enumerate(columns) if isinstance(by_column[column], DateTimeField)]
-    as_time = connection.ops.adapt_datetimefield_value
-
-    def prepare(row: tuple[Any, ...]) -> tuple[Any, ...]:
-        values = list(row)
-        for index in uuids:
-            value = values[index]
-            values[index] = value and value.hex
-        for index in times:
-            values[index] = as_time(values[index])
-        return tuple(values)
-
-    return prepare
-
-
-def _target(field: "Field[Any, Any]") -> "Field[Any, Any]":
-    return field.target_field if isinstance(field, ForeignKey) else field
+def store(batch: Sequence[Closed]) -> int:
+    """Stores a batch that comes from no spool; how many exchanges are new."""
+    return Store(Shelf())(batch).total

@@ -1,0 +1,60 @@
+"""The proof: accepted = stored + in flight + spooled, for one process and for all. What is missing is the gap."""
+
+import socket
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Counts of exchanges, at one moment."""
+
+    accepted: int
+    """Entered: before the Claude API was called, or, for one that never got so far, when it ended."""
+    stored: int
+    """In the database, as the database confirmed."""
+    in_flight: int
+    spooled: int
+    """Ended and not in the database yet: in the spool, or in memory while the spool cannot be written."""
+    lost: int = 0
+    """Known to be gone: what the log of its process names."""
+    bodies_dropped: int = 0
+    spooled_bytes: int = 0
+
+    @property
+    def gap(self) -> int:
+        """0 when everything is accounted for."""
+        return self.accepted - self.stored - self.in_flight - self.spooled
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """What the row of a process in the ledger is to say once a batch is stored with it."""
+
+    process_id: UUID
+    node: str
+    started_at: datetime
+    accepted: int = 0
+    """At least so many."""
+    in_flight: int
+    spooled: int
+    spooled_bytes: int = 0
+    lost: int | None = None
+    """None: as many as were known before."""
+    bodies_dropped: int | None = None
+    ended_at: datetime | None = None
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """What became of a batch."""
+
+    total: int
+    """How many exchanges of that process are in the database, all in all."""
+    left_out: int = 0
+    """How many of this batch the database cannot take at all."""
+
+
+def node_name() -> str:
+    return socket.gethostname()[:100]

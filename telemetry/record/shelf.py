@@ -1,0 +1,129 @@
+"""How one closed exchange is laid out for the database: its bodies in pieces, redacted where their domain wants it."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from telemetry.record import bodies, pieces
+from telemetry.record.bodies import PIECES, ZSTD
+from telemetry.record.exchange import Bodies, Closed, Exchange
+from telemetry.record.piecestore import PieceStore
+from telemetry.record.preview import request_preview, response_preview
+from telemetry.record.redaction import RedactionFailed, RedactionTimedOut, Redactor
+
+logger = logging.getLogger(__name__)
+
+REST_SECONDS = 60.0
+
+RedactorOf = Callable[[UUID], Redactor | None]
+"""The redactor of a domain; None where its bodies are kept as they are."""
+
+BODY_COLUMNS = (
+    "exchange_id",
+    "domain_id",
+    "codec",
+    "request_headers",
+    "response_headers",
+    "request",
+    "response",
+    "request_is_whole",
+    "response_is_whole",
+    "is_redacted",
+    "stored_bytes",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What one exchange leaves in the database."""
+
+    exchange: Exchange
+    request_preview: str = ""
+    response_preview: str = ""
+    body: tuple[Any, ...] | None = None
+    """In the order of BODY_COLUMNS."""
+
+
+class Shelf:
+    def __init__(self, redactor_of: RedactorOf = lambda domain_id: None) -> None:
+        self._redactor_of = redactor_of
+        self._plain = Redactor()
+        self._rests_until: dict[Redactor, float] = {}
+
+    def kept(self, closed: Closed, store: PieceStore) -> Kept:
+        exchange, kept = closed.exchange, closed.bodies
+        if kept is None or exchange.domain_id is None:
+            return Kept(exchange)
+        # The domain may have become stricter since, or laxer: the stricter of both counts.
+        redactor = self._redactor_of(exchange.domain_id) or (self._plain if kept.redact else None)
+        if redactor is None:
+            return _as_it_came(exchange, exchange.domain_id, kept, store)
+        without_words = Kept(msgspec.structs.replace(exchange, query="", error_message=""))
+        if time.monotonic() < self._rests_until.get(redactor, 0):
+            return without_words
+        try:
+            return _redacted(exchange, exchange.domain_id, kept, store, redactor)
+        except RedactionTimedOut as error:
+            # Each try holds up the record of all domains.
+            self._rests_until = {redactor: time.monotonic() + REST_SECONDS}
+            logger.error("redaction is too slow, bodies of its domain are not kept for a minute: %s", error)
+        except RedactionFailed as error:
+            logger.error("the bodies of exchange %s are not kept, they could not be redacted: %s", exchange.id, error)
+        return without_words
+
+
+def _as_it_came(exchange: Exchange, domain_id: UUID, kept: Bodies, store: PieceStore) -> Kept:
+    parts = pieces.parts_of(kept.request)
+    split = pieces.split(kept.request, parts)
+    ids = [store.add(domain_id, piece, None) for piece in split.pieces]
+    request = split.layout(ids) if ids else kept.request
+    response = b"".join(kept.response)
+    return Kept(
+        exchange,
+        request_preview(parts.messages),
+        response_preview(response),
+        _body(exchange, kept, request, response, has_pieces=bool(ids), is_redacted=False),
+    )
+
+
+def _redacted(exchange: Exchange, domain_id: UUID, kept: Bodies, store: PieceStore, redactor: Redactor) -> Kept:
+    split = redactor.request(kept.request, lambda piece: piece)
+    request = split.layout(store.add(domain_id, piece, redactor) for piece in split.pieces)
+    response = redactor.response(b"".join(kept.response), exchange.is_stream)
+    kept = msgspec.structs.replace(
+        kept,
+        request_headers=redactor.headers(kept.request_headers),
+        response_headers=redactor.headers(kept.response_headers),
+    )
+    return Kept(
+        msgspec.structs.replace(
+            exchange, query=redactor.text(exchange.query), error_message=redactor.text(exchange.error_message)
+        ),
+        request_preview(pieces.parts_of(kept.request).messages, redactor.text),
+        response_preview(response, redactor.text),
+        _body(exchange, kept, request, response, has_pieces=True, is_redacted=True),
+    )
+
+
+def _body(
+    exchange: Exchange, kept: Bodies, request: bytes, response: bytes, *, has_pieces: bool, is_redacted: bool
+) -> tuple[Any, ...]:
+    stored_request, stored_response = bodies.compress(request), bodies.compress(response)
+    return (
+        exchange.id,
+        exchange.domain_id,
+        PIECES if has_pieces else ZSTD,
+        msgspec.json.encode(kept.request_headers).decode(),
+        msgspec.json.encode(kept.response_headers).decode(),
+        stored_request,
+        stored_response,
+        kept.request_is_whole,
+        kept.response_is_whole,
+        is_redacted,
+        len(stored_request) + len(stored_response),
+    )
