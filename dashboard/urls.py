@@ -1,5 +1,7 @@
 from django.urls import path
 
 from dashboard import views
+from dashboard.api import api
+from dashboard.metrics import metrics
 
-urlpatterns = [path("", views.root), path("api/hello", views.hello)]
+urlpatterns = [path("", views.root), path("api/hello", views.hello), path("metrics", metrics), path("", api.urls)]

@@ -14,7 +14,14 @@ def root(request: HttpRequest) -> HttpResponse:
             "service": "nexus",
             "version": version("nexus-gateway"),
             "status": "operational",
-            "endpoints": {"api": "/v1/messages", "admin": "/admin/"},
+            "endpoints": {
+                "api": "/v1/messages",
+                "admin": "/admin/",
+                "requests": "/api/requests",
+                "stats": "/token-stats",
+                "storage": "/api/storage-stats",
+                "docs": "/api/docs",
+            },
         }
     )
 

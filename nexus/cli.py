@@ -3,6 +3,7 @@
 import os
 import secrets
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -110,6 +111,55 @@ def issue_key(host: str, name: str, create_domain: bool) -> None:
     except ValidationError as error:
         raise click.ClickException(" ".join(error.messages)) from None
     click.echo(ClientKey.issue(domain, name)[1])
+
+
+@main.command()
+@click.argument("name", metavar="ID")
+@click.option("--url", help="Nexus to send it to (default: http://HOST:PORT).")
+@click.option(
+    "--body-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the body to this new file. Without it a body that is large or no text goes to ID.json.",
+)
+def replay(name: str, url: str | None, body_file: Path | None) -> None:
+    """Print a curl line that sends a request of the record again. ID is a Nexus id, or the API's (req_…).
+
+    The line takes a client key from the variable NEXUS_KEY. What it sends costs what the request did.
+    """
+    settings = _setup()
+    from nexus.serve import url_of
+    from telemetry.replay import CannotReplay
+    from telemetry.replay import replay as line_for
+
+    try:
+        found = line_for(name, url or url_of(settings.HOST, settings.PORT), body_file)
+    except CannotReplay as error:
+        raise click.ClickException(str(error)) from None
+    for warning in found.warnings:
+        click.echo(f"Warning: {warning}", err=True)
+    click.echo(found.line)
+
+
+@main.command()
+@click.option("--dry-run", is_flag=True, help="Delete nothing; say what would be deleted.")
+def clean(dry_run: bool) -> None:
+    """Delete what the record has kept long enough. Nexus does so every hour by itself.
+
+    How long is said by each domain in the admin, else by RETENTION_BODIES_DAYS and RETENTION_ROWS_DAYS. It may run
+    while Nexus serves, and be stopped at any time.
+    """
+    _setup()
+    from telemetry.record import retention
+
+    freed = retention.Freed()
+    for expired in retention.expired():
+        of_domain = retention.measure(expired) if dry_run else retention.clean(expired, max_batches=None)
+        if of_domain:
+            click.echo(f"{expired.name}: {of_domain}")
+        freed += of_domain
+    if not dry_run:
+        retention.clean_ledger()
+    click.echo(f"{'This would delete' if dry_run else 'Deleted'} {freed}.")
 
 
 @main.command("generate-secret")

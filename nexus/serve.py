@@ -76,9 +76,14 @@ def server_options(host: str, port: int, workers: int) -> dict[str, Any]:
     }
 
 
-def welcome(host: str, port: int, made: firstrun.Made, upstream: str) -> str:
+def url_of(host: str, port: int) -> str:
+    """What a client on this machine calls."""
     shown = f"[{host}]" if ":" in host else host
-    url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else shown}:{port}"  # noqa: S104 (compared, not bound)
+    return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else shown}:{port}"  # noqa: S104 (compared, not bound)
+
+
+def welcome(host: str, port: int, made: firstrun.Made, upstream: str) -> str:
+    url = url_of(host, port)
     key = made.client_key or "<your client key>"
     login = f"{firstrun.ADMIN_NAME} / {made.admin_password} (shown once)" if made.admin_password else "your account"
     body = '{"model":"claude-haiku-4-5","max_tokens":100,"messages":[{"role":"user","content":"Hello"}]}'

@@ -1,0 +1,80 @@
+"""Who may read the record, and how much of it. Two ways in: the dashboard's key, and a session of a member of staff."""
+
+import hmac
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
+from django.http import HttpRequest
+from django_ratelimit.core import get_usage
+
+from accounts.models import Membership
+
+KEY_HEADER = "X-Dashboard-Key"
+FAILURES_PER_MINUTE = 30
+VIEW_BODIES = "telemetry.view_bodyrow"
+
+
+class AccessRefused(Exception):
+    status = 401
+
+
+class TooManyTries(AccessRefused):
+    status = 429
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    domain_ids: frozenset[UUID] | None
+    """None: all domains, and what belongs to none."""
+    may_see_bodies: bool
+    """And headers and previews: all of what was said."""
+
+
+EVERYTHING = Viewer(domain_ids=None, may_see_bodies=True)
+
+
+def viewer_of(request: HttpRequest) -> Viewer:
+    """Raises AccessRefused. A key that is presented has to be right, whatever session comes with it."""
+    presented = request.headers.get(KEY_HEADER)
+    if presented is not None:
+        return _by_key(request, presented)
+    user = request.user
+    if isinstance(user, User) and user.is_active and user.is_staff:
+        return _by_session(user)
+    raise AccessRefused(_who(user))
+
+
+def _by_key(request: HttpRequest, presented: str) -> Viewer:
+    if _failures(request) >= FAILURES_PER_MINUTE:
+        raise TooManyTries(f"Too many wrong keys in {KEY_HEADER} from this address. Wait a minute, then try again.")
+    expected: str = settings.DASHBOARD_API_KEY
+    if not expected:
+        raise AccessRefused(f"{KEY_HEADER} opens nothing here: DASHBOARD_API_KEY is not set. Sign in at /admin/.")
+    # Headers arrive as latin-1; a setting may hold any bytes that an environment can.
+    if hmac.compare_digest(presented.encode("latin-1", "replace"), expected.encode("utf-8", "surrogateescape")):
+        return EVERYTHING
+    _failures(request, one_more=True)
+    raise AccessRefused(f"The key in {KEY_HEADER} is not the one in DASHBOARD_API_KEY.")
+
+
+def _by_session(user: User) -> Viewer:
+    if user.is_superuser:
+        return EVERYTHING
+    domain_ids = Membership.objects.filter(user=user).values_list("domain_id", flat=True)
+    return Viewer(frozenset(domain_ids), user.has_perm(VIEW_BODIES))
+
+
+def _who(user: AbstractBaseUser | AnonymousUser) -> str:
+    if user.is_authenticated:
+        return "This account may not read the record: that takes an active member of staff."
+    return f"Send the dashboard's key as {KEY_HEADER}, or sign in at /admin/."
+
+
+def _failures(request: HttpRequest, *, one_more: bool = False) -> int:
+    """Of the last minute, from this address. Without its cache nobody is let in: then it is the limit."""
+    usage = get_usage(request, "dashboard-key", key="ip", rate=f"{FAILURES_PER_MINUTE}/m", increment=one_more)
+    if usage is None:  # RATELIMIT_ENABLE is off
+        return 0
+    return FAILURES_PER_MINUTE if usage["limit"] == 0 else int(usage["count"])

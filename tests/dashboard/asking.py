@@ -1,0 +1,44 @@
+"""Questions to the query API, and what it answers."""
+
+from typing import Any
+
+import msgspec
+from django.test import Client
+
+from telemetry.models import ExchangeRow
+from telemetry.record.exchange import Exchange
+from tests.telemetry.facts import exchange
+
+LIST = "/api/requests"
+
+
+def get(client: Client, path: str = LIST, **query: Any) -> Any:
+    response = client.get(path, query)
+    assert response.status_code == 200, response.content
+    return response.json()
+
+
+def refusal(client: Client, path: str, query: dict[str, str]) -> str:
+    response = client.get(path, query)
+    assert response.status_code == 422, response.content
+    assert response.headers["Cache-Control"] == "no-store"
+    (sentence,) = response.json().values()
+    assert list(response.json()) == ["error"]
+    return str(sentence)
+
+
+def ids(client: Client, **query: Any) -> list[str]:
+    answer = get(client, **query)
+    assert answer["count"] == len(answer["requests"])
+    return [request["id"] for request in answer["requests"]]
+
+
+def bare_exchange(**facts: Any) -> Exchange:
+    """On record without bodies, and without a domain where none is named."""
+    one = exchange(**facts)
+    ExchangeRow.objects.create(**msgspec.structs.asdict(one))
+    return one
+
+
+def preview(one: Exchange, request: str, response: str = "") -> None:
+    ExchangeRow.objects.filter(id=one.id).update(request_preview=request, response_preview=response)
