@@ -118,7 +118,7 @@ def redacting(*patterns: str) -> Store:
 
 
 def everything_stored() -> str:
-    rows = [*ExchangeRow.objects.values(), *BodyRow.objects.values()]
+    rows: list[Any] = [*ExchangeRow.objects.values(), *BodyRow.objects.values()]
     rows += [{"request": row.request_body(), "response": row.response_body()} for row in ExchangeRow.objects.all()]
     return repr(rows)
 
