@@ -18,6 +18,7 @@ from dashboard import detail, queries
 from dashboard.export import export
 from dashboard.filters import Export, Filters, NotAsked, Page, Span
 from dashboard.ledger import proof
+from dashboard.timelimit import TookTooLong, time_limited
 
 NO_TEXT_SEARCH = "Searching by text shows what was said: that takes the permission to view bodies."
 NO_DOMAIN = "(none)"
@@ -77,8 +78,8 @@ api = PrivateAPI(
 
 @api.get("/api/requests", tags=["requests"], summary="Requests, newest first")
 def list_requests(request: HttpRequest, asked: Query[Page]) -> Any:
-    rows = _matching(request, asked)
-    found, before = queries.page(rows, _viewer(request), asked.limit, asked.position)
+    with time_limited():
+        found, before = queries.page(_matching(request, asked), _viewer(request), asked.limit, asked.position)
     return {"status": "ok", "requests": found, "count": len(found), "next_cursor": before and str(before)}
 
 
@@ -101,13 +102,16 @@ def show_request(request: HttpRequest, name: str) -> Any:
 def storage_stats(request: HttpRequest, asked: Query[Span]) -> Any:
     asked.refuse_others(request)
     viewer = _viewer(request)
-    stats = queries.storage_stats(viewer, asked)
-    return {"status": "ok", "stats": stats, "storage": queries.bytes_stored(viewer, asked)}
+    with time_limited():
+        stats, stored = queries.storage_stats(viewer, asked), queries.bytes_stored(viewer, asked)
+    return {"status": "ok", "stats": stats, "storage": stored}
 
 
 @api.get("/token-stats", tags=["figures"], summary="Tokens and requests by domain")
 def token_stats(request: HttpRequest, asked: Query[Span]) -> Any:
     asked.refuse_others(request)
+    with time_limited():
+        rows = queries.token_stats(_viewer(request), asked)
     return {
         row["domain"] or NO_DOMAIN: {
             "inputTokens": row["input"],
@@ -120,7 +124,7 @@ def token_stats(request: HttpRequest, asked: Query[Span]) -> Any:
             "toolCallCount": row["tools"],
             "lastUpdated": int(row["last"].timestamp() * 1000),
         }
-        for row in queries.token_stats(_viewer(request), asked)
+        for row in rows
     }
 
 
@@ -162,6 +166,11 @@ def _refuse(request: HttpRequest, refused: AccessRefused) -> HttpResponse:
 @api.exception_handler(HttpError)
 def _tell(request: HttpRequest, error: HttpError) -> HttpResponse:
     return _error(request, error.status_code, str(error))
+
+
+@api.exception_handler(TookTooLong)
+def _tell_to_ask_for_less(request: HttpRequest, error: TookTooLong) -> HttpResponse:
+    return _error(request, 503, str(error))
 
 
 @api.exception_handler(NotAsked)

@@ -26,10 +26,9 @@ PREVIEWS = ("request_preview", "response_preview")
 COLUMNS = tuple(str(field.attname) for field in ExchangeRow._meta.concrete_fields)
 DEFAULT_SPAN = timedelta(hours=24)
 WITHOUT_ERROR = (Outcome.COMPLETED, Outcome.CANCELLED)
-# The expression and the condition of the index `exchange_previews` (migration 0002), or it would not serve.
+# The expression of the index `exchange_previews` (telemetry's migration 0003), or it would not serve.
 WORDS_IN_PREVIEWS = (
-    "to_tsvector('simple', request_preview || ' ' || response_preview) @@ websearch_to_tsquery('simple', %s) "
-    "AND (request_preview <> '' OR response_preview <> '')"
+    "to_tsvector('simple', request_preview || ' ' || response_preview) @@ websearch_to_tsquery('simple', %s)"
 )
 
 

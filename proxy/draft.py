@@ -23,6 +23,8 @@ TEXT_TYPES = (JSON, EVENT_STREAM)
 """Bodies of other kinds, such as files, are passed on and counted, not kept."""
 SECRET_PATHS = ("/v1/oauth", "/v1/vaults")
 """What is sent there and what comes back are secrets: the figures are kept, the bodies are not."""
+JOINED_MAX_BYTES = 100_000
+"""A short answer is put together here: many small pieces cost more. A long one is left to a thread."""
 USAGE_MAX_CHARACTERS = 100_000
 NOTHING_ASKED = Ask(model="", is_stream=False, message_count=0, kind=Kind.OTHER, user_id="")
 
@@ -204,7 +206,7 @@ class Draft:
             request_headers=self._request_headers,
             response_headers=for_record(self._response_headers),
             request=self.request_body,
-            response=self._kept,
+            response=self._kept if self._kept_bytes > JOINED_MAX_BYTES else [b"".join(self._kept)],
             request_is_whole=self.request_is_whole,
             response_is_whole=self._kept_bytes == self._received_bytes,
             redact=self.storage is Storage.REDACTED,

@@ -1,6 +1,7 @@
 """Which headers travel. Everything does, but for what belongs to one connection, to us, or to our network
 (facts/claude-api.md 2.10). Pure functions over the raw lists, so that order and repeats stay."""
 
+import functools
 import re
 from collections.abc import Iterable, Sequence
 
@@ -28,6 +29,7 @@ _NETWORK_STARTS = (b"x-forwarded-", b"cf-", b"x-nexus-")
 CLIENT_KEY_MARK = b"nxs_live_"
 """`accounts.secret.CLIENT_KEY_START`, named again: no Django is imported here. A test holds them together."""
 RECORDED_MAX_BYTES = 64_000
+CACHED_MAX_BYTES = 256
 _SECRET_WORDS = frozenset(
     {"apikey", "auth", "authorization", "authenticate", "authentication", "cookie", "credential", "credentials"}
     | {"key", "password", "secret", "token"}
@@ -105,10 +107,23 @@ def for_record(headers: Headers) -> list[tuple[str, str]]:
         size += len(name) + len(value)
         if size > RECORDED_MAX_BYTES:
             break
-        lower = name.lower().decode("latin-1")
-        if not _SECRET_WORDS & set(lower.split("-")):
-            kept.append((lower, _SECRET_VALUE.sub(r"\1…", value.decode("latin-1"))))
+        shown = _shown_name(name) if len(name) <= CACHED_MAX_BYTES else _shown_name.__wrapped__(name)
+        if shown is not None:
+            kept.append((shown, _masked(value) if len(value) <= CACHED_MAX_BYTES else _masked.__wrapped__(value)))
     return kept
+
+
+@functools.lru_cache(maxsize=1024)
+def _shown_name(name: bytes) -> str | None:
+    """None for the name of a header that may hold a secret."""
+    lower = name.lower().decode("latin-1")
+    return None if _SECRET_WORDS & set(lower.split("-")) else lower
+
+
+@functools.lru_cache(maxsize=4096)
+def _masked(value: bytes) -> str:
+    """Most values come again and again: a client says the same of itself with every request."""
+    return _SECRET_VALUE.sub(r"\1…", value.decode("latin-1"))
 
 
 def _named_by_connection(headers: Headers) -> frozenset[bytes]:

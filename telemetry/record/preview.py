@@ -5,8 +5,6 @@ from typing import Any
 
 import msgspec
 
-from telemetry.record.sse import SSEDecoder
-
 PREVIEW_LENGTH = 200
 CLEANED_LENGTH = 20 * PREVIEW_LENGTH
 LOOKED_AT_MAX_BYTES = 20_000
@@ -22,6 +20,18 @@ class _Message(msgspec.Struct):
     content: msgspec.Raw
 
 
+class _Piece(msgspec.Struct, frozen=True):
+    type: str = ""
+    text: str = ""
+    name: str = ""
+
+
+class _Event(msgspec.Struct):
+    delta: _Piece = _Piece()
+    content_block: _Piece = _Piece()
+
+
+_event = msgspec.json.Decoder(_Event)
 _message = msgspec.json.Decoder(_Message)
 
 
@@ -57,20 +67,19 @@ def response_preview(body: bytes, clean: Clean = None) -> str:
 
 
 def _stream_text(head: bytes, clean: Clean) -> str:
+    """Reads line by line and stops early: decoding the whole stream would cost more than storing it."""
     text, tool = "", ""
-    for event in SSEDecoder().feed(head):
-        if event.name not in (b"content_block_delta", b"content_block_start"):
+    for line in head.splitlines():
+        if not (line.startswith(b"data:") and (b'"text"' in line or b'"tool_use"' in line)):
             continue
         try:
-            data = msgspec.json.decode(event.data)
+            event = _event.decode(line[5:])
         except _UNREADABLE:
             continue
-        match data:
-            case {"delta": {"text": str(piece)}} | {"content_block": {"text": str(piece)}}:
-                text += piece
-            case {"content_block": {"type": "tool_use", "name": str(name)}}:
-                tool = tool or f"[{name}]"
-        if len(text) >= CLEANED_LENGTH:
+        text += event.delta.text + event.content_block.text
+        if event.content_block.type == "tool_use" and not tool:
+            tool = f"[{event.content_block.name}]"
+        if len(text) >= (CLEANED_LENGTH if clean else 2 * PREVIEW_LENGTH):
             break
     return shortened(text, clean) or shortened(tool)
 

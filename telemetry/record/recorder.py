@@ -17,7 +17,7 @@ from accounts.ids import new_id
 from telemetry.conf import RecordConf
 from telemetry.record.exchange import Bodies, Closed, Exchange
 from telemetry.record.ledger import Ledger, Page, Stored, node_name
-from telemetry.record.spool import NOTHING_SPOOLED, Batch, Entry, Spool, SpoolUnavailable
+from telemetry.record.spool import NOTHING_SPOOLED, Entry, Spool, SpoolUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -238,25 +238,27 @@ class Recorder:
         self._attempts = 0
 
     def _work(self) -> None:
-        while self._spool is not None and (batch := self._spool.take(self._conf.batch_size, BATCH_MAX_BYTES)):
-            self._store_spooled(batch)
+        if self._spool is not None:
+            self._drain(self._spool)
+            self._spool.tidy()
         while self._queue:
             self._store_queued()
-        if self._spool is not None:
-            self._spool.tidy()
         if time.monotonic() - self._written_at > LEDGER_SECONDS and (page := self._page()) != self._written:
             self._write_page(page)
         if time.monotonic() - self._adopted_at > ADOPT_SECONDS:
             self._adopt()
             self._adopted_at = time.monotonic()
 
-    def _store_spooled(self, batch: Batch) -> None:
-        assert self._spool is not None  # noqa: S101 (its caller has asked)
-        stored = self._store(batch.closed, self._page(taken=batch.size))
-        with self._books:
-            self._spool.release(batch)
-            self._note(stored)
-        self._spool.remove_files(batch)
+    def _drain(self, spool: Spool) -> None:
+        """What waits now, and not what comes meanwhile: that would be many small batches, not a few large ones."""
+        left = spool.waiting
+        while left > 0 and (batch := spool.take(self._conf.batch_size, BATCH_MAX_BYTES)):
+            stored = self._store(batch.closed, self._page(taken=batch.size))
+            with self._books:
+                spool.release(batch)
+                self._note(stored)
+            spool.remove_files(batch)
+            left -= batch.size
 
     def _store_queued(self) -> None:
         closed = list(self._queue)[: self._conf.batch_size]

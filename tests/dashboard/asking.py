@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from telemetry.models import ExchangeRow
 from telemetry.record.exchange import Exchange
@@ -25,6 +26,11 @@ def refusal(client: Client, path: str, query: dict[str, str]) -> str:
     (sentence,) = response.json().values()
     assert list(response.json()) == ["error"]
     return str(sentence)
+
+
+def reads(queries: CaptureQueriesContext) -> int:
+    """How many queries read a table; a transaction and its time limit read none."""
+    return sum(" FROM " in query["sql"] for query in queries)
 
 
 def ids(client: Client, **query: Any) -> list[str]:

@@ -1,16 +1,19 @@
 """The query API: figures by domain."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
-from pytest_django import DjangoAssertNumQueries
+from django.test.utils import CaptureQueriesContext
 
 from accounts.ids import first_id_at, new_id
 from accounts.models import Domain
+from dashboard.timelimit import time_limited
 from telemetry.models import BodyRow, PieceRow
 from telemetry.record.exchange import Kind, Outcome
-from tests.dashboard.asking import bare_exchange, get, refusal
+from tests.dashboard.asking import bare_exchange, get, reads, refusal
 from tests.telemetry.facts import stored_exchange
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -89,17 +92,40 @@ def test_figures_of_what_bodies_take(script: Client, domain: Domain) -> None:
 
 
 def test_figures_cost_the_same_for_one_domain_and_for_many(
-    script: Client, domain: Domain, other_domain: Domain, django_assert_num_queries: DjangoAssertNumQueries
+    script: Client, domain: Domain, other_domain: Domain
 ) -> None:
     for one in (domain, other_domain):
         stored_exchange(domain_id=one.id)
-    with django_assert_num_queries(2):
-        get(script, "/token-stats")
-    with django_assert_num_queries(5):
-        get(script, "/api/storage-stats")
+    for path, count in (("/token-stats", 2), ("/api/storage-stats", 5)):
+        with CaptureQueriesContext(connection) as queries:
+            get(script, path)
+        assert reads(queries) == count
 
 
 @pytest.mark.parametrize("path", ["/token-stats", "/api/storage-stats"])
 def test_figures_refuse_what_cannot_be_meant(script: Client, path: str) -> None:
     for query in ({"since": "2026-11-20"}, {"until": "2026-11-20T00:00:00Z"}, {"domain": "\0"}):
         refusal(script, path, query)
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite knows no time limit")
+def test_a_question_that_takes_too_long_is_answered_with_a_sentence(
+    script: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit is real: the database itself ends a query that would take three seconds."""
+    assert connection.vendor == "postgresql"
+
+    def slow(*args: Any) -> list[Any]:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(3)")
+        return []
+
+    monkeypatch.setattr("dashboard.api.time_limited", lambda: time_limited(0.05))
+    monkeypatch.setattr("dashboard.queries.token_stats", slow)
+    answer = script.get("/token-stats")
+    assert answer.status_code == 503
+    assert "Ask for less" in answer.json()["error"]
+    monkeypatch.undo()
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW statement_timeout")
+        assert cursor.fetchone() == ("0",)

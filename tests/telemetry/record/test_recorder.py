@@ -136,7 +136,7 @@ async def test_in_memory_it_drops_bodies_beyond_its_bytes_and_exchanges_beyond_i
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     store = FakeStore()
-    recorder = Recorder(RecordConf(queue_max_exchanges=3, queue_max_bytes=1000, flush_seconds=5), store)
+    recorder = Recorder(RecordConf(queue_max_exchanges=3, queue_max_bytes=2500, flush_seconds=5), store)
     await record(recorder, *(closed(b"x" * 600, b"") for _ in range(5)))
     ledger = recorder.ledger()
     assert (ledger.spooled, ledger.lost, ledger.bodies_dropped, ledger.gap) == (3, 2, 2, 2)

@@ -1,0 +1,1 @@
+"""Exchanges that never happened, as plausible as demos, benchmarks and tests need them. Nothing here calls anybody."""
