@@ -14,6 +14,8 @@ import msgspec
 MIN_PIECE_BYTES = 128
 """What is shorter costs less as part of the layout than as a row of its own."""
 PIECE_ID_BYTES = 16
+PROBE_BYTES = 48
+PROBES = 50
 
 
 class MissingPiece(LookupError):
@@ -109,12 +111,24 @@ def _found(body: bytes, parts: Parts) -> Iterator[tuple[int, bytes]]:
     """Where the pieces are, in order and apart. A slice is looked up by its bytes: an equal run of bytes that stands
     earlier serves as well, since only the bytes count."""
     end = 0
-    for pieces in sorted(_fields(parts), key=lambda pieces: body.find(pieces[0])):
+    for pieces in sorted(_fields(parts), key=lambda pieces: _find(body, pieces[0], 0)):
         for piece in pieces:
-            start = body.find(piece, end)
+            start = _find(body, piece, end)
             if start >= 0:  # else its bytes were found inside an earlier piece
                 yield start, piece
                 end = start + len(piece)
+
+
+def _find(body: bytes, piece: bytes, start: int) -> int:
+    """`body.find(piece, start)`, in a tenth of the time where the piece is near: a search for a long needle begins with
+    a study of the needle."""
+    probe = piece[:PROBE_BYTES]
+    at = start - 1
+    for _ in range(PROBES):
+        at = body.find(probe, at + 1)
+        if at < 0 or body.startswith(piece, at):
+            return at
+    return body.find(piece, at + 1)
 
 
 def _fields(parts: Parts) -> list[list[bytes]]:
