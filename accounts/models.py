@@ -75,6 +75,7 @@ class Domain(models.Model):
         null=True, blank=True, help_text="Days until whole exchanges are deleted. Empty: RETENTION_ROWS_DAYS; 0: never."
     )
     reaches_slack = models.BooleanField(
+        "reaches Slack",
         null=True,
         blank=True,
         help_text="Whether Slack hears of this domain. Unknown: yes, unless the host name contains “personal”.",

@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='domain',
             name='reaches_slack',
-            field=models.BooleanField(blank=True, help_text='Whether Slack hears of this domain. Unknown: yes, unless the host name contains “personal”.', null=True),
+            field=models.BooleanField(blank=True, help_text='Whether Slack hears of this domain. Unknown: yes, unless the host name contains “personal”.', null=True, verbose_name='reaches Slack'),
         ),
         migrations.AddField(
             model_name='domain',
