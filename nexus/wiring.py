@@ -16,7 +16,7 @@ from nexus.handler import LeanHandler
 from proxy.relay import Relay
 from proxy.upstream import Upstream
 from proxy.vault import Vault
-from telemetry.conf import RecordConf
+from telemetry.conf import RecordConf, SpoolConf
 from telemetry.record.adoption import adopt
 from telemetry.record.folder import Folder
 from telemetry.record.policies import Policies
@@ -54,16 +54,11 @@ class Node:
 
     def _recorder(self, conf: RecordConf) -> Recorder:
         policies = Policies(lambda: self.register.snapshot)
-        store = Store(Shelf(policies.redactor_of))
+        store = Store(Shelf(policies.of))
         if conf.spool is None:
             return Recorder(conf, store)
         root = conf.spool.root
-        try:
-            spool = Spool(Folder.create(root, new_id()), conf.spool)
-        except (OSError, sqlite3.Error) as error:
-            logger.error("there is no spool in %s, exchanges wait in memory for the database: %s", root, error)
-            return Recorder(conf, store)
-        return Recorder(conf, store, spool, adopt=lambda: adopt(root, store))
+        return Recorder(conf, store, _new_spool(conf.spool), adopt=lambda: adopt(root, store))
 
     @property
     def is_running(self) -> bool:
@@ -96,6 +91,18 @@ class Node:
             if not self.recorder.running:
                 return
             await asyncio.sleep(CUT_POLL_SECONDS)
+
+
+def _new_spool(conf: SpoolConf) -> Spool | None:
+    folder = None
+    try:
+        folder = Folder.create(conf.root, new_id())
+        return Spool(folder, conf)
+    except (OSError, sqlite3.Error) as error:
+        if folder is not None:
+            folder.remove()
+        logger.error("there is no spool in %s, exchanges wait in memory for the database: %s", conf.root, error)
+        return None
 
 
 def _tune_interpreter() -> None:

@@ -242,7 +242,7 @@ class LedgerRow(models.Model):
         return f"{self.node} {self.id}"
 
     @classmethod
-    def write(cls, page: Page, newly_stored: int, left_out: int) -> int:
+    def write(cls, page: Page, newly_stored: int) -> int:
         """Adds what a transaction has stored, within it; returns how many exchanges of that process are stored."""
         rows = cls.objects.filter(id=page.process_id)
         if not rows.exists():
@@ -252,10 +252,17 @@ class LedgerRow(models.Model):
             ended_at=page.ended_at,
             accepted=Greatest("accepted", page.accepted),
             stored=models.F("stored") + newly_stored,
-            in_flight=page.in_flight,
-            spooled=page.spooled,
-            spooled_bytes=page.spooled_bytes,
-            lost=(models.F("lost") if page.lost is None else page.lost) + left_out,
-            bodies_dropped=models.F("bodies_dropped") if page.bodies_dropped is None else page.bodies_dropped,
+            lost=Greatest("lost", page.lost),
+            bodies_dropped=Greatest("bodies_dropped", page.bodies_dropped),
+            **cls._counts(page, newly_stored),
         )
         return int(rows.values_list("stored", flat=True).get())
+
+    @staticmethod
+    def _counts(page: Page, newly_stored: int) -> dict[str, Any]:
+        """A slip in the counting must not stop the record: these columns take no negative number."""
+        counts = {name: getattr(page, name) for name in ("in_flight", "spooled", "spooled_bytes")}
+        told: dict[str, Any] = {name: max(0, value) for name, value in counts.items() if value is not None}
+        if page.spooled is None:
+            told["spooled"] = Greatest(models.F("spooled") - newly_stored, 0)
+        return told

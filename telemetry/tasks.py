@@ -42,7 +42,7 @@ def adopt_spools() -> int:
     if conf.spool is None:
         return 0
     snapshot = load()
-    return len(adopt(conf.spool.root, Store(Shelf(Policies(lambda: snapshot).redactor_of))))
+    return len(adopt(conf.spool.root, Store(Shelf(Policies(lambda: snapshot).of))))
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]

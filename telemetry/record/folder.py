@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
@@ -11,7 +12,8 @@ from uuid import UUID
 from telemetry.record.segment import SUFFIX, remove
 
 LOCK = "lock"
-NASCENT = ".new-"
+NASCENT, GONE = ".new-", ".gone-"
+LEFTOVER_SECONDS = 3600
 SET_ASIDE = "broken"
 """Where damaged files go, beside the spools: nobody reads them but a person."""
 
@@ -33,7 +35,7 @@ class Folder:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         nascent = root / f"{NASCENT}{process_id}"
         nascent.mkdir(mode=0o700)
-        lock = _locked(nascent)
+        lock = _locked(nascent, os.O_RDWR | os.O_CREAT)
         if lock is None:
             raise BlockingIOError(f"{nascent} is locked by another process")
         return cls(nascent.rename(root / str(process_id)), lock)
@@ -42,7 +44,7 @@ class Folder:
     def claim(cls, path: Path) -> "Folder | None":
         """The folder of a process that is gone; None where its owner lives, or somebody else was quicker."""
         try:
-            lock = _locked(path)
+            lock = _locked(path, os.O_RDWR)
         except FileNotFoundError:
             return None
         if lock is not None and not path.exists():
@@ -53,8 +55,8 @@ class Folder:
     def segments(self) -> list[Path]:
         return sorted(self.path.glob(f"*{SUFFIX}"))
 
-    def body(self, seq: int, which: str) -> Path:
-        return self.path / f"{seq}.{which}"
+    def body(self, exchange_id: UUID, which: str) -> Path:
+        return self.path / f"{exchange_id}.{which}"
 
     def set_aside(self, segment: Path) -> Path:
         """Moves a damaged file out of the way, with its log."""
@@ -67,8 +69,19 @@ class Folder:
         remove(segment)
         return target
 
+    def set_aside_whole(self) -> Path:
+        """For a person to look at: something in it cannot be read."""
+        shelf = self.path.parent / SET_ASIDE
+        shelf.mkdir(exist_ok=True, mode=0o700)
+        target = self.path.rename(shelf / self.path.name)
+        self.release()
+        return target
+
     def remove(self) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Under another name first: nobody may find it half removed, and take it for damaged."""
+        gone = self.path.with_name(f"{GONE}{self.path.name}")
+        with contextlib.suppress(OSError):
+            shutil.rmtree(self.path.rename(gone), ignore_errors=True)
         self.release()
 
     def release(self) -> None:
@@ -88,8 +101,16 @@ def folders(root: Path) -> Iterator[Path]:
                 yield path
 
 
-def _locked(path: Path) -> int | None:
-    descriptor = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+def sweep(root: Path) -> None:
+    """Removes what processes that died at their very beginning or end have left."""
+    for path in root.iterdir() if root.is_dir() else ():
+        with contextlib.suppress(OSError):
+            if path.name.startswith((NASCENT, GONE)) and time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _locked(path: Path, flags: int) -> int | None:
+    descriptor = os.open(path / LOCK, flags, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

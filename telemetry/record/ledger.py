@@ -38,12 +38,14 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     started_at: datetime
     accepted: int = 0
     """At least so many."""
-    in_flight: int
-    spooled: int
-    spooled_bytes: int = 0
-    lost: int | None = None
-    """None: as many as were known before."""
-    bodies_dropped: int | None = None
+    in_flight: int | None = None
+    """None here and below: what it said before."""
+    spooled: int | None = None
+    spooled_bytes: int | None = None
+    lost: int = 0
+    """At least so many."""
+    bodies_dropped: int = 0
+    """At least so many."""
     ended_at: datetime | None = None
 
 

@@ -114,9 +114,10 @@ def _found(body: bytes, parts: Parts) -> Iterator[tuple[int, bytes]]:
     for pieces in sorted(_fields(parts), key=lambda pieces: _find(body, pieces[0], 0)):
         for piece in pieces:
             start = _find(body, piece, end)
-            if start >= 0:  # else its bytes were found inside an earlier piece
-                yield start, piece
-                end = start + len(piece)
+            if start < 0:
+                break  # its bytes were found inside an earlier piece; to look for the others could take for ever
+            yield start, piece
+            end = start + len(piece)
 
 
 def _find(body: bytes, piece: bytes, start: int) -> int:

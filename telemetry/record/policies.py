@@ -7,6 +7,7 @@ from uuid import UUID
 from accounts.privacy import Storage
 from accounts.register import DomainFacts, Snapshot
 from telemetry.record.redaction import Redactor
+from telemetry.record.shelf import AS_IT_CAME, Policy
 
 
 class Policies:
@@ -15,16 +16,16 @@ class Policies:
         self._of: Snapshot | None = None
         self._by_id: dict[UUID, DomainFacts] = {}
 
-    def redactor_of(self, domain_id: UUID) -> Redactor | None:
-        """None where bodies are kept as they are."""
+    def of(self, domain_id: UUID) -> Policy:
         snapshot = self._snapshot()
         if snapshot is not self._of:
             self._of = snapshot
             self._by_id = {domain.id: domain for domain in snapshot.domains.values()}
         domain = self._by_id.get(domain_id)
-        if domain is None or domain.storage is Storage.FULL:
-            return None
-        return _redactor(domain.redaction_patterns)
+        if domain is None:
+            return AS_IT_CAME  # it is gone; what was asked under redaction says so itself
+        is_redacted = domain.storage is Storage.REDACTED
+        return Policy(domain.storage, _redactor(domain.redaction_patterns) if is_redacted else None)
 
 
 @lru_cache(maxsize=256)

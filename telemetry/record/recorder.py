@@ -65,7 +65,7 @@ class Recorder:
         self._adopt = adopt
         self._process_id: UUID = spool.process_id if spool else new_id()
         self._started_at = datetime.now(UTC)
-        self._queue: deque[Closed] = deque()
+        self._queue: deque[tuple[Closed, Entry | None]] = deque()
         self._queued_bytes = 0
         self._books = threading.Lock()
         self.accepted = 0
@@ -100,15 +100,18 @@ class Recorder:
             return None
         try:
             entry = self._spool.open(exchange, bodies)
+            if bodies is not None and entry.has_request_in_file:
+                self._bodies_writer.submit(self._spool.write_request, entry, bodies.request)
         except SpoolUnavailable:
             return None
-        if bodies is not None and entry.has_request_in_file:
-            self._bodies_writer.submit(self._spool.write_request, entry, bodies.request)
+        except Exception:
+            logger.exception("exchange %s could not be entered in the spool", exchange.id)
+            return None
         return entry
 
     async def ended(self, entry: Entry | None, closed: Closed) -> None:
         try:
-            if self._spool is not None and self._spool.needs_thread(closed.bodies):
+            if self._spool is not None and self._deadline is None and self._spool.needs_thread(closed.bodies):
                 loop = asyncio.get_running_loop()
                 # One thread, in order: the request's file is there before the row that refers to it.
                 await asyncio.shield(loop.run_in_executor(self._bodies_writer, self._end, entry, closed))
@@ -123,26 +126,30 @@ class Recorder:
                 raise SpoolUnavailable
             self._spool.close(entry, closed)
         except SpoolUnavailable:
-            with self._books:
-                self._ended_in_memory += 1
-                self._keep_in_memory(closed)
-        if self._waiting >= self._conf.batch_size:
+            self._keep_in_memory(closed, entry)
+        except Exception:
+            logger.exception("exchange %s could not be closed in the spool", closed.exchange.id)
+            self._keep_in_memory(closed, entry)
+        if self._waiting >= self._conf.batch_size and not self._attempts:  # while it is away, nobody need hurry
             self._wake.set()
 
-    def _keep_in_memory(self, closed: Closed) -> None:
-        if len(self._queue) >= self._conf.queue_max_exchanges:
-            if not self._dropped:
-                logger.error("the record holds %s exchanges in memory: new ones are dropped", len(self._queue))
-            self._dropped += 1
-            return
-        size = closed.bodies.size_bytes if closed.bodies else 0
-        if self._queued_bytes + size > self._conf.queue_max_bytes:
-            if not self._bodies_dropped:
-                logger.error("the record holds %s bytes in memory: new bodies are dropped", self._queued_bytes)
-            self._bodies_dropped += 1
-            closed, size = Closed(closed.exchange, None), 0
-        self._queued_bytes += size
-        self._queue.append(closed)
+    def _keep_in_memory(self, closed: Closed, entry: Entry | None) -> None:
+        """Its opening stays in the spool until its end is stored."""
+        with self._books:
+            self._ended_in_memory += 1
+            if len(self._queue) >= self._conf.queue_max_exchanges:
+                if not self._dropped:
+                    logger.error("the record holds %s exchanges in memory: new ones are dropped", len(self._queue))
+                self._dropped += 1
+                return
+            size = closed.bodies.size_bytes if closed.bodies else 0
+            if self._queued_bytes + size > self._conf.queue_max_bytes:
+                if not self._bodies_dropped:
+                    logger.error("the record holds %s bytes in memory: new bodies are dropped", self._queued_bytes)
+                self._bodies_dropped += 1
+                closed, size = Closed(closed.exchange, None), 0
+            self._queued_bytes += size
+            self._queue.append((closed, entry))
 
     # --- The proof ----------------------------------------------------------------------------------------------
 
@@ -192,6 +199,7 @@ class Recorder:
             return
         self._bodies_writer.shutdown(wait=True)
         self._deadline = time.monotonic() + self._conf.flush_seconds
+        self._retry_at = float("-inf")  # one more honest try
         self._wake.set()
         if self._thread is not None:
             self._thread.join(self._conf.flush_seconds + 1)
@@ -206,11 +214,32 @@ class Recorder:
         _stand_back()
         while not self._is_over():
             self._attempt(self._work)
+            self._tidy()
+            self._adopt_when_due()
             if self._deadline is None:
                 self._wake.wait(self._conf.batch_seconds)
             else:
                 self._wake.wait(0.05)
             self._wake.clear()
+
+    def _tidy(self) -> None:
+        """Also while the database is away: then the spool grows, and its files should stay small."""
+        if self._spool is None:
+            return
+        try:
+            self._spool.tidy()
+        except Exception as error:
+            logger.error("the spool cannot be tidied: %s", _named(error))
+
+    def _adopt_when_due(self) -> None:
+        """Others' spools: trouble with them is not this process's."""
+        if self._deadline is not None or time.monotonic() - self._adopted_at < ADOPT_SECONDS:
+            return
+        self._adopted_at = time.monotonic()
+        try:
+            self._adopt()
+        except Exception as error:
+            logger.warning("spools of processes that are gone wait for the next time: %s", _named(error))
 
     def _is_over(self) -> bool:
         if self._deadline is None:
@@ -240,14 +269,10 @@ class Recorder:
     def _work(self) -> None:
         if self._spool is not None:
             self._drain(self._spool)
-            self._spool.tidy()
         while self._queue:
             self._store_queued()
         if time.monotonic() - self._written_at > LEDGER_SECONDS and (page := self._page()) != self._written:
             self._write_page(page)
-        if time.monotonic() - self._adopted_at > ADOPT_SECONDS:
-            self._adopt()
-            self._adopted_at = time.monotonic()
 
     def _drain(self, spool: Spool) -> None:
         """What waits now, and not what comes meanwhile: that would be many small batches, not a few large ones."""
@@ -258,16 +283,21 @@ class Recorder:
                 spool.release(batch)
                 self._note(stored)
             spool.remove_files(batch)
+            spool.tidy()
             left -= batch.size
 
     def _store_queued(self) -> None:
-        closed = list(self._queue)[: self._conf.batch_size]
+        queued = list(self._queue)[: self._conf.batch_size]
+        closed = [each for each, _ in queued]
         stored = self._store(closed, self._page(taken=len(closed)))
         with self._books:
-            for _ in closed:
+            for _ in queued:
                 self._queue.popleft()
             self._queued_bytes -= sum(each.bodies.size_bytes for each in closed if each.bodies)
             self._note(stored)
+        for _, entry in queued:
+            if entry is not None and self._spool is not None:
+                self._spool.abandon(entry)
 
     def _note(self, stored: Stored) -> None:
         self._stored = stored.total

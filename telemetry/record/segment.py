@@ -27,6 +27,9 @@ CREATE TABLE opened (seq INTEGER PRIMARY KEY, facts BLOB NOT NULL, bodies BLOB, 
 CREATE TABLE closed (n INTEGER PRIMARY KEY, seq INTEGER NOT NULL, facts BLOB NOT NULL, bodies BLOB,
     request_from INTEGER NOT NULL, response_from INTEGER NOT NULL, files_bytes INTEGER NOT NULL);
 """
+BORN_BYTES = 20_000
+PAGES_BYTES = 8000
+"""What an entry takes on the disk beyond its bytes, about: the log holds whole pages, the last one again and again."""
 IN_ROW, IN_OPENED, IN_FILE = range(3)
 """Where a body is: with the others of its row, in the row that opened the exchange, or in a file of its own."""
 
@@ -52,7 +55,7 @@ class Segment:
     def add_opened(self, seq: int, facts: bytes, bodies: bytes | None, request_from: int) -> None:
         """Raises sqlite3.Error."""
         self._insert("INSERT INTO opened VALUES (?, ?, ?, ?)", (seq, facts, bodies, request_from))
-        self.bytes += len(facts) + len(bodies or b"")
+        self.bytes += len(facts) + len(bodies or b"") + PAGES_BYTES
         self.entries += 1
         self.open_entries += 1
 
@@ -62,7 +65,7 @@ class Segment:
         """Raises sqlite3.Error."""
         row = (self.closed + 1, seq, facts, bodies, request_from, response_from, files_bytes)
         self._insert("INSERT INTO closed VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-        self.bytes += len(facts) + len(bodies or b"")
+        self.bytes += len(facts) + len(bodies or b"") + PAGES_BYTES
         self.entries += 1
         self.closed += 1
 
@@ -70,6 +73,10 @@ class Segment:
         if self._db is None:
             raise sqlite3.ProgrammingError("this segment is sealed")
         self._db.execute(sql, row)
+
+    @property
+    def is_connected(self) -> bool:
+        return self._db is not None
 
     def seal(self) -> None:
         """No more is appended."""
@@ -102,6 +109,8 @@ class SegmentReader:
         self.path = path
         self.taken = 0
         """How many ends are safe elsewhere, and so where the next read begins."""
+        self.unreadable = 0
+        """How many exchanges could not be decoded: a newer version may have written them."""
         self._db: sqlite3.Connection | None = None
 
     def ended(self, limit: int, max_bytes: int) -> tuple[list[Row], int]:
@@ -114,7 +123,7 @@ class SegmentReader:
             try:
                 rows.append(_row(*found))
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                logger.error("an exchange in %s cannot be read: %s", self.path.name, error)
+                self._note_unreadable(error)
             held += found[-1] + sum(len(value) for value in found[2:6] if isinstance(value, bytes))
             if held >= max_bytes:
                 break
@@ -126,7 +135,11 @@ class SegmentReader:
             try:
                 yield _row(0, seq, facts, bodies, request_from, None, IN_ROW)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                logger.error("an exchange in %s cannot be read: %s", self.path.name, error)
+                self._note_unreadable(error)
+
+    def _note_unreadable(self, error: Exception) -> None:
+        self.unreadable += 1
+        logger.error("an exchange in %s cannot be read: %s", self.path.name, error)
 
     def last_seq(self) -> int:
         ((seq,),) = self._query(_LAST_SEQ, ())
@@ -174,6 +187,20 @@ def _row(
     if kept is not None and request_from == IN_OPENED and opened is not None:
         kept = msgspec.structs.replace(kept, request=_bodies.decode(opened).request)
     return Row(n, seq, _facts.decode(facts), kept, request_from, response_from)
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file itself is bad. Whatever else it is, such as no file descriptor left, may pass."""
+    code = getattr(error, "sqlite_errorcode", None) or 0
+    return code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+
+
+def is_unborn(path: Path, error: sqlite3.Error) -> bool:
+    """There are no tables, since its process was killed while it made this file: nothing was ever written to it."""
+    if (error.sqlite_errorcode & 0xFF) != sqlite3.SQLITE_ERROR:
+        return False
+    log = path.with_name(f"{path.name}-wal")
+    return all(not each.exists() or each.stat().st_size < BORN_BYTES for each in (path, log))
 
 
 def remove(path: Path) -> None:

@@ -4,11 +4,12 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
 
+from accounts.privacy import Storage
 from telemetry.record import bodies, pieces
 from telemetry.record.bodies import PIECES, ZSTD
 from telemetry.record.exchange import Bodies, Closed, Exchange
@@ -20,8 +21,20 @@ logger = logging.getLogger(__name__)
 
 REST_SECONDS = 60.0
 
-RedactorOf = Callable[[UUID], Redactor | None]
-"""The redactor of a domain; None where its bodies are kept as they are."""
+
+class Policy(NamedTuple):
+    """What a domain wants kept now."""
+
+    storage: Storage
+    redactor: Redactor | None = None
+    """Where `storage` is `redacted`."""
+
+
+AS_IT_CAME = Policy(Storage.FULL)
+PolicyOf = Callable[[UUID], Policy]
+TEXT_COLUMN_LENGTH = 500
+WORDS = dict.fromkeys(("query", "error_message"), "")
+PERSONAL = dict.fromkeys(("session_id", "agent_id", "parent_agent_id", "user_agent", "client_address"), "")
 
 BODY_COLUMNS = (
     "exchange_id",
@@ -50,30 +63,39 @@ class Kept:
 
 
 class Shelf:
-    def __init__(self, redactor_of: RedactorOf = lambda domain_id: None) -> None:
-        self._redactor_of = redactor_of
+    def __init__(self, policy_of: PolicyOf = lambda domain_id: AS_IT_CAME) -> None:
+        self._policy_of = policy_of
         self._plain = Redactor()
         self._rests_until: dict[Redactor, float] = {}
 
     def kept(self, closed: Closed, store: PieceStore) -> Kept:
+        """Never raises: no exchange may hold up the others."""
         exchange, kept = closed.exchange, closed.bodies
-        if kept is None or exchange.domain_id is None:
+        if exchange.domain_id is None:
             return Kept(exchange)
-        # The domain may have become stricter since, or laxer: the stricter of both counts.
-        redactor = self._redactor_of(exchange.domain_id) or (self._plain if kept.redact else None)
-        if redactor is None:
-            return _as_it_came(exchange, exchange.domain_id, kept, store)
-        without_words = Kept(msgspec.structs.replace(exchange, query="", error_message=""))
-        if time.monotonic() < self._rests_until.get(redactor, 0):
+        # The domain may have become stricter since it was asked, or laxer: the stricter of both counts.
+        policy = self._policy_of(exchange.domain_id)
+        if policy.storage is Storage.NONE:
+            return Kept(msgspec.structs.replace(exchange, **WORDS, **PERSONAL))
+        if kept is None:
+            return Kept(exchange)
+        without_words = Kept(msgspec.structs.replace(exchange, **WORDS))
+        if policy.storage is Storage.METADATA:
             return without_words
+        redactor = policy.redactor or (self._plain if kept.redact else None)
         try:
-            return _redacted(exchange, exchange.domain_id, kept, store, redactor)
+            if redactor is None:
+                return _as_it_came(exchange, exchange.domain_id, kept, store)
+            if time.monotonic() >= self._rests_until.get(redactor, 0):
+                return _redacted(exchange, exchange.domain_id, kept, store, redactor)
         except RedactionTimedOut as error:
             # Each try holds up the record of all domains.
-            self._rests_until = {redactor: time.monotonic() + REST_SECONDS}
+            self._rests_until = {redactor: time.monotonic() + REST_SECONDS} if redactor else {}
             logger.error("redaction is too slow, bodies of its domain are not kept for a minute: %s", error)
         except RedactionFailed as error:
             logger.error("the bodies of exchange %s are not kept, they could not be redacted: %s", exchange.id, error)
+        except Exception as error:
+            logger.error("the bodies of exchange %s are not kept: %s", exchange.id, type(error).__name__)
         return without_words
 
 
@@ -102,7 +124,10 @@ def _redacted(exchange: Exchange, domain_id: UUID, kept: Bodies, store: PieceSto
     )
     return Kept(
         msgspec.structs.replace(
-            exchange, query=redactor.text(exchange.query), error_message=redactor.text(exchange.error_message)
+            exchange,
+            # A mark may be longer than what it stands for.
+            query=redactor.text(exchange.query)[:TEXT_COLUMN_LENGTH],
+            error_message=redactor.text(exchange.error_message)[:TEXT_COLUMN_LENGTH],
         ),
         request_preview(pieces.parts_of(kept.request).messages, redactor.text),
         response_preview(response, redactor.text),

@@ -20,6 +20,7 @@ from telemetry.record.shelf import BODY_COLUMNS, Kept, Shelf
 POISON = (DataError, IntegrityError, ValueError, OverflowError)
 """What a row is to blame for, not the database: no later try would end otherwise."""
 ROW_COLUMNS = (*Exchange.__struct_fields__, "request_preview", "response_preview")
+FREE_TEXTS = ("query", "user_agent", "error_message", "usage")
 logger = logging.getLogger(__name__)
 
 
@@ -47,28 +48,35 @@ class Store:
         kept = [self._shelf.kept(closed, self._pieces) for closed in batch]
         self._pieces.write()
         try:
-            return _store_together(kept, page, left_out=0)
+            return _store_together(kept, page)
         except POISON:
-            new = sum(_stored_alone(each, page) for each in kept)
-            stored = _store_together((), page, left_out=len(kept) - new)
-            return stored if page else Stored(new, len(kept) - new)
+            stored = [_stored_alone(each, page) or _stored_alone(_bare(each), page, is_last_try=True) for each in kept]
+            total = _store_together((), page).total if page else sum(stored)
+            return Stored(total, left_out=len(stored) - sum(stored))
 
 
-def _store_together(kept: Sequence[Kept], page: Page | None, left_out: int) -> Stored:
+def _store_together(kept: Sequence[Kept], page: Page | None) -> Stored:
     with transaction.atomic():
         new = insert(ExchangeRow, ROW_COLUMNS, [_row(each) for each in kept])
         insert(BodyRow, BODY_COLUMNS, [each.body for each in kept if each.body])
-        total = new if page is None else LedgerRow.write(page, new, left_out)
-    return Stored(total, left_out)
+        total = new if page is None else LedgerRow.write(page, new)
+    return Stored(total)
 
 
-def _stored_alone(kept: Kept, page: Page | None) -> bool:
+def _stored_alone(kept: Kept, page: Page | None, *, is_last_try: bool = False) -> bool:
     try:
-        _store_together((kept,), page, left_out=0)
+        _store_together((kept,), page)
     except POISON as error:
-        logger.error("exchange %s cannot be stored: %s", kept.exchange.id, type(error).__name__)
+        problem = "cannot be stored" if is_last_try else "is stored without its words"
+        logger.error("exchange %s %s: %s", kept.exchange.id, problem, type(error).__name__)
         return False
     return True
+
+
+def _bare(kept: Kept) -> Kept:
+    """The figures alone: a text or a body may be what the database does not take."""
+    texts = dict.fromkeys(FREE_TEXTS, "")
+    return Kept(msgspec.structs.replace(kept.exchange, **texts))
 
 
 def _row(kept: Kept) -> tuple[Any, ...]:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from django.test import Client
 
@@ -72,3 +73,21 @@ def test_without_any_process_everything_is_zero(script: Client) -> None:
     answer = script.get("/api/ledger").json()
     assert set(answer["cluster"].values()) == {0}
     assert answer["processes"] == []
+
+
+def test_an_adoption_that_is_half_done_shows_no_gap() -> None:
+    """What waits in the spool of the dead process still counts as spooled."""
+    store = Store(Shelf())
+    alive = page(accepted=10, in_flight=2, spooled=8)
+    store([], alive)
+    adopting = Page(process_id=alive.process_id, node="b", started_at=alive.started_at)
+    store([closed(), closed()], adopting)
+    totals = LedgerRow.objects.totals()
+    assert (totals.accepted, totals.stored, totals.in_flight, totals.spooled, totals.gap) == (10, 2, 2, 6, 0)
+    store([], msgspec.structs.replace(adopting, accepted=10, in_flight=0, spooled=0, lost=1))
+    store([], msgspec.structs.replace(adopting, lost=1))
+    assert LedgerRow.objects.totals().lost == 1, "the same loss, told twice"
+
+
+def test_a_slip_in_the_counting_does_not_stop_the_record() -> None:
+    assert Store(Shelf())([closed()], page(accepted=1, spooled=-1)).left_out == 0

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import pytest
 
 from accounts.ids import new_id
 from telemetry.conf import SpoolConf
-from telemetry.record.adoption import INTERRUPTED, adopt
+from telemetry.record.adoption import INTERRUPTED, StoreAway, adopt
 from telemetry.record.exchange import Bodies, Closed, Exchange, Outcome
 from telemetry.record.folder import SET_ASIDE, Folder, folders
 from telemetry.record.ledger import Page, Stored
@@ -74,7 +75,7 @@ def test_ends_and_interrupted_ones_are_stored_and_the_spool_is_gone(tmp_path: Pa
     _die(folder)
 
     (adopted,) = adopt(tmp_path, kept := Kept())
-    assert (adopted.ended, adopted.interrupted, adopted.damaged_files) == (11, 2, 0)
+    assert (adopted.ended, adopted.interrupted, adopted.unreadable) == (11, 2, 0)
     for one in (*ended, large):
         assert (kept.by_id[one.exchange.id].exchange, kept.by_id[one.exchange.id].bodies) == (one.exchange, one.bodies)
     for one in running:
@@ -114,12 +115,14 @@ def test_a_damaged_file_is_set_aside_and_the_others_are_stored(
     victim.with_name(victim.name + "-wal").unlink(missing_ok=True)
     victim.write_bytes(b"SQLite format 3\0" + os.urandom(4096 * 3))
     (adopted,) = adopt(tmp_path, kept := Kept())
-    assert (adopted.ended, adopted.damaged_files) == (4, 1)
+    assert adopted.ended == 4
+    assert adopted.unreadable > 0
     assert len(kept.by_id) == 4
-    assert [path.name for path in (tmp_path / SET_ASIDE).iterdir()] == [f"{folder.path.name}-{victim.name}"]
+    assert [path.name for path in (tmp_path / SET_ASIDE).iterdir()] == [folder.path.name]
     assert "set aside" in caplog.text
     # What is missing is seen: six were accepted.
     assert kept.pages[-1].accepted - len(kept.by_id) == 2
+    assert adopt(tmp_path, kept) == []
 
 
 def test_a_failing_database_leaves_everything_for_the_next_time(tmp_path: Path) -> None:
@@ -130,7 +133,7 @@ def test_a_failing_database_leaves_everything_for_the_next_time(tmp_path: Path) 
     def away(batch: Sequence[Closed], page: Page) -> Stored:
         raise ConnectionError
 
-    with pytest.raises(ConnectionError):
+    with pytest.raises(StoreAway):
         adopt(tmp_path, away)
     assert len(adopt(tmp_path, kept := Kept())) == 1
     assert len(kept.by_id) == 1
@@ -209,3 +212,68 @@ def test_the_memory_of_a_dead_process_is_not_needed(tmp_path: Path) -> None:
         shared.unlink()
     (adopted,) = adopt(tmp_path, Kept())
     assert adopted.ended == 1
+
+
+def test_one_that_a_newer_version_wrote_is_set_aside_and_counted(tmp_path: Path) -> None:
+    spool, folder = new_spool(tmp_path)
+    spool.close(None, closed())
+    spool.close(None, odd := closed())
+    with sqlite3.connect(folder.path / "00000001.db") as edit:
+        (facts,) = edit.execute("SELECT facts FROM closed WHERE n = 2").fetchone()
+        edit.execute("UPDATE closed SET facts = ? WHERE n = 2", (facts.replace(b"completed", b"tomorrow!"),))
+    edit.close()
+    _die(folder)
+    (adopted,) = adopt(tmp_path, kept := Kept())
+    assert (adopted.ended, adopted.unreadable, kept.pages[-1].lost) == (1, 1, 1)
+    assert odd.exchange.id not in kept.by_id
+    assert (tmp_path / SET_ASIDE / folder.path.name / "00000001.db").exists()
+
+
+def test_a_spool_that_cannot_be_opened_holds_up_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    odd = tmp_path / str(UUID(int=1))
+    (odd / "lock").mkdir(parents=True)
+    spool, folder = new_spool(tmp_path)
+    spool.close(None, closed())
+    _die(folder)
+    assert len(adopt(tmp_path, Kept())) == 1
+    assert "cannot be adopted now" in caplog.text
+
+
+def test_a_process_killed_while_it_made_a_file_leaves_no_damage(tmp_path: Path) -> None:
+    spool, folder = new_spool(tmp_path)
+    spool.close(None, closed())
+    with sqlite3.connect(folder.path / "00000009.db") as nascent:
+        nascent.execute("PRAGMA journal_mode=WAL")
+    nascent.close()
+    (folder.path / "00000008.db").touch()
+    _die(folder)
+    (adopted,) = adopt(tmp_path, Kept())
+    assert (adopted.ended, adopted.unreadable) == (1, 0)
+
+
+def test_what_is_open_in_files_is_adopted_in_batches_that_memory_can_hold(tmp_path: Path) -> None:
+    spool, folder = new_spool(tmp_path)
+    for _ in range(12):
+        large = asked(closed(b"q" * 3_000_000))
+        entry = spool.open(*_parts(large))
+        assert large.bodies is not None
+        spool.write_request(entry, large.bodies.request)
+    _die(folder)
+    batches: list[int] = []
+
+    def store(batch: Sequence[Closed], page: Page) -> Stored:
+        batches.append(sum(each.bodies.size_bytes for each in batch if each.bodies))
+        return Stored(0)
+
+    adopt(tmp_path, store)
+    assert sum(batches) > 36_000_000
+    assert max(batches) < 20_000_000
+
+
+def test_leftovers_of_an_hour_ago_are_swept(tmp_path: Path) -> None:
+    for name in (".new-1", ".gone-2"):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (0, 0))
+    (tmp_path / ".new-fresh").mkdir()
+    adopt(tmp_path, Kept())
+    assert [path.name for path in tmp_path.iterdir()] == [".new-fresh"]

@@ -1,6 +1,7 @@
 """A body that was split is put together again byte for byte, whatever it looked like."""
 
 import json
+import time
 from typing import Any
 from uuid import UUID
 
@@ -132,3 +133,14 @@ def test_a_missing_piece_is_named() -> None:
     gone = UUID(int=7)
     with pytest.raises(MissingPiece, match=str(gone)):
         join(Split([b"{", b"}"], [b"x"]).layout([gone]), {})
+
+
+def test_a_body_made_to_be_searched_for_ever_is_not() -> None:
+    """The first message stands in `metadata` too, and the system prompt before the messages: none of it is found."""
+    first = json.dumps(message(LONG)).encode()
+    blocks = b",".join(b'{"type":"text","text":"%06d%s"}' % (number, LONG.encode()) for number in range(3000))
+    tail = b"z" * 8_000_000
+    raw = b'{"metadata":%s,"system":[%s],"messages":[%s],"note":"%s"}' % (first, blocks, first, tail)
+    began = time.process_time()
+    assert rebuilt(raw) == raw
+    assert time.process_time() - began < 2, "it took minutes"

@@ -149,17 +149,17 @@ async def test_in_memory_it_drops_bodies_beyond_its_bytes_and_exchanges_beyond_i
 async def test_beyond_its_bytes_the_spool_drops_bodies_and_no_rows(
     conf: SpoolConf, caplog: pytest.LogCaptureFixture
 ) -> None:
-    conf = replace(conf, max_bytes=100_000)
+    conf = replace(conf, max_bytes=200_000)
     recorder = Recorder(QUICK, store := FakeStore(), Spool(Folder.create(conf.root, new_id()), conf))
     await record(recorder, *(closed(b"x" * 40_000, b"") for _ in range(10)))
-    assert 0 < recorder.ledger().bodies_dropped < 20
+    assert 5 <= recorder.ledger().bodies_dropped < 10
     assert "NEXUS_SPOOL_MAX_BYTES" in caplog.text
     recorder.start()
     eventually(lambda: len(store.kept) == 10)
     kept = [each.bodies is not None for each in store.kept]
     assert kept[:2] == [True, True]
     assert kept[-5:] == [False] * 5
-    eventually(lambda: recorder.ledger().spooled_bytes < 10_000)
+    eventually(lambda: recorder.ledger().spooled_bytes < 50_000)
     await record(recorder, closed(b"y" * 40_000, b""))
     recorder.stop()
     assert store.kept[-1].bodies is not None, "what was stored makes room"

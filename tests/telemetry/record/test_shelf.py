@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accounts.ids import new_id
+from accounts.privacy import Storage
 from telemetry.models import BodyRow, ExchangeRow, PieceRow
 from telemetry.record.exchange import Bodies, Closed
 from telemetry.record.message import message_from_stream
 from telemetry.record.pieces import MissingPiece
 from telemetry.record.preview import first_text
 from telemetry.record.redaction import Redactor
-from telemetry.record.shelf import Shelf
+from telemetry.record.shelf import Policy, Shelf
 from telemetry.record.store import Store, store
 from tests.streams import STREAMS
 from tests.telemetry.facts import closed, exchange
@@ -114,7 +115,7 @@ def test_any_body_comes_back_from_the_database(request: bytes) -> None:
 
 def redacting(*patterns: str) -> Store:
     redactor = Redactor(patterns)
-    return Store(Shelf(lambda domain_id: redactor))
+    return Store(Shelf(lambda domain_id: Policy(Storage.REDACTED, redactor)))
 
 
 def everything_stored() -> str:
@@ -150,11 +151,10 @@ def test_one_that_was_asked_under_redaction_stays_redacted_when_the_domain_chang
 
 def test_a_new_pattern_holds_for_messages_that_were_seen_before() -> None:
     request = body(message("project Bluebird " + "x" * 300))
-    patterns: list[Redactor | None] = [Redactor(), Redactor(("Bluebird",))]
-    current = [patterns[0]]
+    current = [Policy(Storage.REDACTED, Redactor())]
     keep = Store(Shelf(lambda domain_id: current[0]))
     keep([closed(request, domain_id=DOMAIN)])
-    current[0] = patterns[1]
+    current[0] = Policy(Storage.REDACTED, Redactor(("Bluebird",)))
     keep([one := closed(request, domain_id=DOMAIN)])
     assert b"Bluebird" not in (row_of(one).request_body() or b"")
 
@@ -173,6 +173,28 @@ def test_binary_bodies_of_a_redacted_domain_are_not_kept() -> None:
     redacting()([closed(b"\xff\xfe\x00binary", domain_id=DOMAIN)])
     assert ExchangeRow.objects.count() == 1
     assert BodyRow.objects.count() == 0
+
+
+@pytest.mark.parametrize("level", [Storage.METADATA, Storage.NONE])
+def test_a_domain_that_became_stricter_gets_nothing_of_what_waits(level: Storage) -> None:
+    one = closed(body(message("my diary")), b"dear me", domain_id=DOMAIN, query="q=diary", error_message="diary")
+    Store(Shelf(lambda domain_id: Policy(level)))([one])
+    row = row_of(one)
+    assert "diary" not in repr([row.query, row.error_message, row.request_preview])
+    assert BodyRow.objects.count() == PieceRow.objects.count() == 0
+    assert bool(row.session_id and row.client_address) == (level is Storage.METADATA)
+
+
+def test_marks_that_are_longer_than_what_they_stand_for_fit_their_column() -> None:
+    one = closed(b"{}", domain_id=DOMAIN, query="?to=a@b.co," * 45, error_message="a@b.co " * 70)
+    assert redacting()([one]).left_out == 0
+    assert "a@b.co" not in row_of(one).query + row_of(one).error_message
+
+
+def test_a_policy_or_a_body_that_fails_costs_one_exchange_its_words_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("telemetry.record.pieces.parts_of", _away)
+    assert store([one := closed(body(message("x")), domain_id=DOMAIN), closed(domain_id=DOMAIN)]) == 2
+    assert row_of(one).request_body() is None
 
 
 # --- Previews -----------------------------------------------------------------------------------------------------
