@@ -63,3 +63,11 @@ def test_what_was_cleaned_can_be_stored(text: str) -> None:
     assert "\0" not in cleaned
     cleaned.encode()
     assert cleaned == text[:20] or not text.isascii() or "\0" in text
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has no pool of connections")
+def test_no_connection_is_held_between_batches() -> None:
+    """A stream may be open for hours; the writer's connection goes back to the pool after each batch."""
+    assert connection.vendor == "postgresql"
+    stored_exchange()
+    assert connection.connection is None
