@@ -38,7 +38,7 @@ class Outcome(StrEnum):
     """Nexus was stopped."""
 
 
-class Exchange(msgspec.Struct, frozen=True, kw_only=True):
+class Exchange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The small facts of one exchange; its fields are the columns of `ExchangeRow`, in name and order. What only its
     end tells has a default. A spool may hold exchanges of an older version: a new field needs a default too."""
 
