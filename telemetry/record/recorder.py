@@ -180,7 +180,7 @@ class Recorder:
             accepted=now.accepted,
             in_flight=now.in_flight,
             spooled=now.spooled - taken,
-            spooled_bytes=now.spooled_bytes,
+            spooled_bytes=now.spooled_bytes if ended_at is None else 0,  # an empty spool is removed with its process
             lost=now.lost,
             bodies_dropped=now.bodies_dropped,
             ended_at=ended_at,

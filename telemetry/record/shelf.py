@@ -33,6 +33,7 @@ class Policy(NamedTuple):
 AS_IT_CAME = Policy(Storage.FULL)
 PolicyOf = Callable[[UUID], Policy]
 TEXT_COLUMN_LENGTH = 500
+USER_AGENT_LENGTH = 300
 WORDS = dict.fromkeys(("query", "error_message"), "")
 PERSONAL = dict.fromkeys(("session_id", "agent_id", "parent_agent_id", "user_agent", "client_address"), "")
 
@@ -127,6 +128,7 @@ def _redacted(exchange: Exchange, domain_id: UUID, kept: Bodies, store: PieceSto
             exchange,
             # A mark may be longer than what it stands for.
             query=redactor.text(exchange.query)[:TEXT_COLUMN_LENGTH],
+            user_agent=redactor.text(exchange.user_agent)[:USER_AGENT_LENGTH],
             error_message=redactor.text(exchange.error_message)[:TEXT_COLUMN_LENGTH],
         ),
         request_preview(pieces.parts_of(kept.request).messages, redactor.text),

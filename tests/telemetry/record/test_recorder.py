@@ -86,6 +86,7 @@ async def test_it_stores_in_order_and_the_ledger_has_no_gap(spool_or_none: Spool
     assert (ledger.accepted, ledger.stored, ledger.in_flight, ledger.spooled, ledger.lost) == (1201, 1201, 0, 0, 0)
     assert (ledger.gap, recorder.running) == (0, 0)
     assert store.pages[-1].ended_at is not None
+    assert store.pages[-1].spooled_bytes == 0
     assert store.pages[-1].accepted == 1201
 
 

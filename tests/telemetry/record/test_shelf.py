@@ -129,7 +129,14 @@ def test_a_redacted_domain_leaves_no_secret_in_any_column() -> None:
         message(f"my key is {FAKE_KEY}, " + "x" * 300), message(f"short {FAKE_KEY}"), metadata={"user_id": FAKE_KEY}
     )
     response = STREAMS["text"].replace(b"Hello", FAKE_KEY.encode())
-    one = closed(request, response, domain_id=DOMAIN, query=f"token={FAKE_KEY}", error_message=f"bad {FAKE_KEY}")
+    one = closed(
+        request,
+        response,
+        domain_id=DOMAIN,
+        query=f"token={FAKE_KEY}",
+        user_agent=FAKE_KEY,
+        error_message=f"bad {FAKE_KEY}",
+    )
     assert FAKE_KEY.encode() in response
     keep = redacting()
     keep([one])
