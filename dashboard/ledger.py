@@ -3,9 +3,7 @@
 from typing import Any
 
 from telemetry.models import LedgerRow
-from telemetry.record.ledger import Ledger
-
-COUNTS = ("accepted", "stored", "in_flight", "spooled", "lost", "bodies_dropped", "spooled_bytes")
+from telemetry.record.ledger import COUNTS, Ledger
 
 
 def proof() -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """The record in the admin: to be read, not to be changed."""
 
 from typing import Any, cast
-from uuid import UUID
 
 import msgspec
 from django.contrib import admin
@@ -11,6 +10,7 @@ from django.http import HttpRequest
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 
+from telemetry.lookup import as_uuid
 from telemetry.models import BodyRow, ExchangeRow
 from telemetry.record.message import message_from_stream
 
@@ -78,11 +78,8 @@ class ExchangeAdmin(MachineRows):
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         found, may_repeat = super().get_search_results(request, queryset, search_term)
-        try:
-            exchange_id = UUID(search_term.strip())
-        except ValueError:
-            return found, may_repeat
-        return found | queryset.filter(id=exchange_id), may_repeat
+        exchange_id = as_uuid(search_term.strip())
+        return (found if exchange_id is None else found | queryset.filter(id=exchange_id)), may_repeat
 
     @admin.display(description="Started (UTC)", ordering="id")
     def started(self, row: ExchangeRow) -> str:

@@ -9,7 +9,7 @@ from django.utils import timezone
 from telemetry.record import bodies, pieces
 from telemetry.record import exchange as facts
 from telemetry.record.bodies import PIECES, ZSTD
-from telemetry.record.ledger import Ledger, Page
+from telemetry.record.ledger import COUNTS, Ledger, Page
 from telemetry.record.preview import PREVIEW_LENGTH
 
 
@@ -207,9 +207,8 @@ class PieceRow(models.Model):
 class LedgerQuerySet(models.QuerySet["LedgerRow"]):
     def totals(self) -> Ledger:
         """The ledger of the whole cluster, as its processes last wrote it: at most `LEDGER_SECONDS` old."""
-        names = ("accepted", "stored", "in_flight", "spooled", "lost", "bodies_dropped", "spooled_bytes")
-        sums = self.aggregate(**{f"all_{name}": models.Sum(name, default=0) for name in names})
-        return Ledger(**{name: sums[f"all_{name}"] for name in names})
+        sums = self.aggregate(**{f"all_{name}": models.Sum(name, default=0) for name in COUNTS})
+        return Ledger(**{name: sums[f"all_{name}"] for name in COUNTS})
 
 
 class LedgerRow(models.Model):

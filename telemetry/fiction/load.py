@@ -8,13 +8,12 @@ from django.db import connection
 
 from telemetry.fiction.traffic import Made
 from telemetry.models import ExchangeRow
-from telemetry.record.exchange import Closed, Exchange
+from telemetry.record.exchange import Closed
 from telemetry.record.insert import Row, insert
-from telemetry.record.store import store
+from telemetry.record.store import ROW_COLUMNS, store
 
 BATCH = 10_000
 BATCH_WITH_BODIES = 500
-COLUMNS = (*Exchange.__struct_fields__, "request_preview", "response_preview")
 
 
 def load(made: Iterable[Made]) -> Iterator[int]:
@@ -34,9 +33,9 @@ def _row(one: Made) -> Row:
 
 def _write(rows: list[Row]) -> None:
     if connection.vendor != "postgresql":
-        insert(ExchangeRow, COLUMNS, rows)
+        insert(ExchangeRow, ROW_COLUMNS, rows)
         return
-    names = ", ".join(map(connection.ops.quote_name, COLUMNS))
+    names = ", ".join(map(connection.ops.quote_name, ROW_COLUMNS))
     with (
         connection.cursor() as cursor,
         cursor.copy(f"COPY {ExchangeRow._meta.db_table} ({names}) FROM STDIN") as copy,

@@ -14,7 +14,7 @@ import msgspec
 from telemetry.record.bodyfiles import size_bytes, with_files
 from telemetry.record.exchange import Closed
 from telemetry.record.folder import Folder, folders, sweep
-from telemetry.record.ledger import Page, Stored, node_name
+from telemetry.record.ledger import Page, Store, node_name
 from telemetry.record.segment import Row, SegmentReader, is_damage, is_unborn
 
 logger = logging.getLogger(__name__)
@@ -22,8 +22,6 @@ logger = logging.getLogger(__name__)
 BATCH_MAX_EXCHANGES = 500
 BATCH_MAX_BYTES = 16_000_000
 INTERRUPTED = "The process of Nexus that carried this exchange was killed before it ended."
-
-Store = Callable[[Sequence[Closed], Page], Stored]
 
 
 class StoreAway(Exception):

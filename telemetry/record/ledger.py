@@ -1,11 +1,14 @@
 """The proof: accepted = stored + in flight + spooled, for one process and for all. What is missing is the gap."""
 
 import socket
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
+
+from telemetry.record.exchange import Closed
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,10 @@ class Ledger:
     def gap(self) -> int:
         """0 when everything is accounted for."""
         return self.accepted - self.stored - self.in_flight - self.spooled
+
+
+COUNTS = tuple(field.name for field in fields(Ledger))
+"""Also columns of `LedgerRow`, by the same names."""
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +63,11 @@ class Stored(msgspec.Struct, frozen=True):
     """How many exchanges of that process are in the database, all in all."""
     left_out: int = 0
     """How many of this batch the database cannot take at all."""
+
+
+Store = Callable[[Sequence[Closed], Page], Stored]
+"""Takes a batch, and what the ledger is to say with it. It may raise, and then gets the same again: it has to be
+idempotent."""
 
 
 def node_name() -> str:

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from uuid import UUID
@@ -16,14 +16,10 @@ from uuid import UUID
 from accounts.ids import new_id
 from telemetry.conf import RecordConf
 from telemetry.record.exchange import Bodies, Closed, Exchange
-from telemetry.record.ledger import Ledger, Page, Stored, node_name
+from telemetry.record.ledger import Ledger, Page, Store, Stored, node_name
 from telemetry.record.spool import NOTHING_SPOOLED, Entry, Spool, SpoolUnavailable
 
 logger = logging.getLogger(__name__)
-
-Store = Callable[[Sequence[Closed], Page], Stored]
-"""Takes a batch, and what the ledger is to say with it. It may raise, and then gets the same again: it has to be
-idempotent."""
 
 WRITER_NICENESS = 5
 RETRY_SECONDS = (0.2, 1.0, 5.0)

@@ -93,8 +93,6 @@ class Segment:
 class Row(msgspec.Struct, frozen=True):
     """One exchange as a segment holds it."""
 
-    n: int
-    """Its place among the ends of this segment; 0 for one that has not ended."""
     seq: int
     exchange: Exchange
     bodies: Bodies | None
@@ -121,7 +119,7 @@ class SegmentReader:
         for found in self._query(_ENDED, (self.taken, limit)):
             last = found[0]
             try:
-                rows.append(_row(*found))
+                rows.append(_row(*found[1:]))
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 self._note_unreadable(error)
             held += found[-1] + sum(len(value) for value in found[2:6] if isinstance(value, bytes))
@@ -133,7 +131,7 @@ class SegmentReader:
         """What opened here and did not end here."""
         for seq, facts, bodies, request_from in self._query(_UNENDED, ()):
             try:
-                yield _row(0, seq, facts, bodies, request_from, None, IN_ROW)
+                yield _row(seq, facts, bodies, request_from, None, IN_ROW)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 self._note_unreadable(error)
 
@@ -174,7 +172,6 @@ SELECT seq, facts, bodies, request_from FROM opened WHERE seq NOT IN (SELECT seq
 
 
 def _row(
-    n: int,
     seq: int,
     facts: bytes,
     bodies: bytes | None,
@@ -186,7 +183,7 @@ def _row(
     kept = None if bodies is None else _bodies.decode(bodies)
     if kept is not None and request_from == IN_OPENED and opened is not None:
         kept = msgspec.structs.replace(kept, request=_bodies.decode(opened).request)
-    return Row(n, seq, _facts.decode(facts), kept, request_from, response_from)
+    return Row(seq, _facts.decode(facts), kept, request_from, response_from)
 
 
 def is_damage(error: sqlite3.Error) -> bool:
