@@ -116,12 +116,14 @@ def _credentials() -> dict[UUID, tuple[CredentialFacts, ...]]:
 class Register:
     """Holds the snapshot of this process and keeps it fresh."""
 
-    def __init__(self) -> None:
+    def __init__(self, also_load: Callable[[], None] = lambda: None) -> None:
+        """`also_load` reads, in a thread, what else changes with the generation."""
+        self._also_load = also_load
         self.snapshot = Snapshot(generation=0, pepper="")
         self._failing = False
 
     async def start(self) -> None:
-        self.snapshot = await sync_to_async(_in_own_connection, thread_sensitive=False)(load)
+        self.snapshot = await sync_to_async(_in_own_connection, thread_sensitive=False)(self._load)
 
     async def keep_fresh(self) -> None:
         """Runs until cancelled. Without a database the last snapshot stays in force."""
@@ -142,7 +144,12 @@ class Register:
 
     def _newest(self) -> Snapshot:
         generation = models.Installation.objects.values_list("generation", flat=True).get(id=1)
-        return self.snapshot if generation == self.snapshot.generation else load()
+        return self.snapshot if generation == self.snapshot.generation else self._load()
+
+    def _load(self) -> Snapshot:
+        snapshot = load()  # before the rest: a change that comes between is loaded with the next generation
+        self._also_load()
+        return snapshot
 
 
 def _in_own_connection(read: Callable[[], Snapshot]) -> Snapshot:

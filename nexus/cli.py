@@ -1,6 +1,5 @@
 """The `nexus` command. Settings are read when a command needs them, so that `--help` works without any."""
 
-import os
 import secrets
 import sys
 from pathlib import Path
@@ -8,6 +7,8 @@ from typing import Any
 
 import click
 from django.core.exceptions import ImproperlyConfigured
+
+from nexus.commands.setup import setup
 
 
 class Sentences(click.Group):
@@ -26,22 +27,13 @@ def main() -> None:
     """Nexus, a self-hosted gateway for the Claude API."""
 
 
-def _setup() -> Any:
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nexus.settings")
-    import django
-    from django.conf import settings
-
-    django.setup()
-    return settings
-
-
 @main.command()
 @click.option("--host", help="Address to listen on (default: HOST, else 127.0.0.1).")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on (default: PORT, else 8000).")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Web processes.")
 def serve(host: str | None, port: int | None, workers: int) -> None:
     """Serve everything: prepares the database, and without REDIS_URL runs the background work too."""
-    settings = _setup()
+    settings = setup()
     from nexus.serve import serve as run
 
     run(host or settings.HOST, settings.PORT if port is None else port, workers)
@@ -62,7 +54,7 @@ def demo(host: str, port: int, data: str, traffic: bool) -> None:
 @main.command()
 def migrate() -> None:
     """Bring the database up to date."""
-    _setup()
+    setup()
     from django.core.management import call_command
 
     call_command("migrate", interactive=False)
@@ -81,7 +73,7 @@ def beat() -> None:
 
 
 def _celery(*arguments: str) -> None:
-    if not _setup().REDIS_URL:
+    if not setup().REDIS_URL:
         raise ImproperlyConfigured("REDIS_URL is not set: then `nexus serve` runs the background work itself.")
     from nexus.celery import app
 
@@ -94,7 +86,7 @@ def _celery(*arguments: str) -> None:
 @click.option("--create-domain", is_flag=True, help="Make the domain if there is none.")
 def issue_key(host: str, name: str, create_domain: bool) -> None:
     """Issue a client key and print it, alone, on standard output. It cannot be shown again."""
-    _setup()
+    setup()
     from django.core.exceptions import ValidationError
 
     from accounts.models import ClientKey, Domain
@@ -126,7 +118,7 @@ def replay(name: str, url: str | None, body_file: Path | None) -> None:
 
     The line takes a client key from the variable NEXUS_KEY. What it sends costs what the request did.
     """
-    settings = _setup()
+    settings = setup()
     from nexus.serve import url_of
     from telemetry.replay import CannotReplay
     from telemetry.replay import replay as line_for
@@ -148,7 +140,7 @@ def clean(dry_run: bool) -> None:
     How long is said by each domain in the admin, else by RETENTION_BODIES_DAYS and RETENTION_ROWS_DAYS. It may run
     while Nexus serves, and be stopped at any time.
     """
-    _setup()
+    setup()
     from telemetry.record import retention
 
     freed = retention.Freed()
@@ -174,7 +166,7 @@ def generate_secret(name: str) -> None:
 @main.command()
 def variables() -> None:
     """Print every environment variable as a Markdown table, as in docs/configuration.md."""
-    _setup()
+    setup()
     from nexus.env import VARIABLES
 
     click.echo("| variable | default | meaning |\n|---|---|---|")

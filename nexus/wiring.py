@@ -17,6 +17,8 @@ from proxy.relay import Relay
 from proxy.upstream import Upstream
 from proxy.vault import Vault
 from telemetry.conf import RecordConf, SpoolConf
+from telemetry.money import prices
+from telemetry.money.pricing import PriceList
 from telemetry.record.adoption import adopt
 from telemetry.record.folder import Folder
 from telemetry.record.policies import Policies
@@ -24,6 +26,7 @@ from telemetry.record.recorder import Recorder
 from telemetry.record.shelf import Shelf
 from telemetry.record.spool import Spool
 from telemetry.record.store import Store
+from telemetry.sinks import Sinks
 
 logger = logging.getLogger(__name__)
 
@@ -37,20 +40,27 @@ class Node:
     """What runs in one web process."""
 
     def __init__(self) -> None:
-        self.register = Register()
+        self.prices = PriceList()
+        self.register = Register(also_load=self._load_prices)
         self.upstream = Upstream(settings.UPSTREAM)
         self.recorder = self._recorder(settings.RECORD)
+        self.sinks = Sinks()
         relay = Relay(
             snapshot=lambda: self.register.snapshot,
             vault=Vault(settings.UPSTREAM.default_api_key),
             upstream=self.upstream,
+            prices=lambda: self.prices,
             recorder=self.recorder,
+            sinks=self.sinks,
             intake=settings.INTAKE,
             keep_bodies=settings.RECORD.store_bodies,
         )
         self.handler = LeanHandler(relay, settings.INTAKE)
         self._started: asyncio.Task[None] | None = None
         self._freshness: asyncio.Task[None] | None = None
+
+    def _load_prices(self) -> None:
+        self.prices = prices.load()
 
     def _recorder(self, conf: RecordConf) -> Recorder:
         policies = Policies(lambda: self.register.snapshot)
@@ -74,6 +84,7 @@ class Node:
         _tune_interpreter()
         await self.register.start()
         self.recorder.start()
+        self.sinks.start()
         self._freshness = asyncio.create_task(self.register.keep_fresh())
 
     async def stop(self) -> None:
@@ -84,6 +95,7 @@ class Node:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._freshness
         await self.upstream.aclose()
+        await sync_to_async(self.sinks.stop, thread_sensitive=False)()
         await sync_to_async(self.recorder.stop, thread_sensitive=False)()
 
     async def _wait_for_open_exchanges(self) -> None:

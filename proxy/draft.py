@@ -15,6 +15,8 @@ from proxy.headers import Headers, first, for_record, text
 from proxy.meter import JSONMeter, Meter, Metered, NoMeter, StreamMeter
 from proxy.vault import Choice
 from proxy.wire import Ask, Lineage, lineage
+from telemetry.money.charges import charges_of
+from telemetry.money.pricing import PriceList
 from telemetry.record.exchange import Bodies, Closed, Exchange, Kind, Outcome
 
 EVENT_STREAM = b"text/event-stream"
@@ -26,6 +28,8 @@ SECRET_PATHS = ("/v1/oauth", "/v1/vaults")
 JOINED_MAX_BYTES = 100_000
 """A short answer is put together here: many small pieces cost more. A long one is left to a thread."""
 USAGE_MAX_CHARACTERS = 100_000
+REFUSAL = "refusal"
+"""The stop reason of an answer that the API refused to give, or to go on with."""
 NOTHING_ASKED = Ask(model="", is_stream=False, message_count=0, kind=Kind.OTHER, user_id="")
 
 
@@ -132,12 +136,15 @@ class Draft:
         self._opening = self._asked()
         return self._opening, self._bodies()
 
-    def close(self, outcome: Outcome, status: int | None) -> Closed:
-        """`status` is what the client saw."""
+    def close(self, outcome: Outcome, status: int | None, prices: PriceList) -> Closed:
+        """`status` is what the client saw; the cost is worked out here, once."""
         metered = self._meter.finish()
         if outcome is Outcome.COMPLETED and (metered.error_type or (status or 0) >= 400):
             outcome = Outcome.API_ERROR
-        return Closed(self._answered(self._opening or self._asked(), outcome, status, metered), self._bodies())
+        answered = self._answered(self._opening or self._asked(), outcome, status, metered)
+        cost = prices.cost(charges_of(answered), answered.started_at)
+        priced = msgspec.structs.replace(answered, pricing=cost.pricing, cost=cost.amount, price_ids=cost.ids)
+        return Closed(priced, self._bodies())
 
     def _asked(self) -> Exchange:
         """The half that the client brings."""
@@ -195,6 +202,7 @@ class Draft:
             code_execution_requests=usage.code_execution_requests,
             usage_source=usage.source.value,
             usage=clean(usage.raw.decode("utf-8", "replace"), USAGE_MAX_CHARACTERS),
+            is_declined=metered.stop_reason == REFUSAL and not metered.has_output,
         )
 
     def _bodies(self) -> Bodies | None:

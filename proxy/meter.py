@@ -22,6 +22,8 @@ class Metered(msgspec.Struct, frozen=True, kw_only=True):
     """The one that answered; after a fallback the last."""
     message_id: str = ""
     stop_reason: str = ""
+    has_output: bool = False
+    """Any block of content came."""
     tool_calls: int = 0
     """Uses of tools on either side, the client's or the API's."""
     error_type: str = ""
@@ -93,12 +95,14 @@ def meter_json(body: bytes, *, drained: bool = False) -> Metered:
         return Metered()
     reports = UsageReports()
     reports.update(answer.usage)
+    blocks = _decode(_items, answer.content) or ()
     return Metered(
         usage=reports.total(drained=drained),
         model=_text(answer.model),
         message_id=_text(answer.id),
         stop_reason=_text(answer.stop_reason),
-        tool_calls=sum(map(_is_tool_call, _decode(_items, answer.content) or ())),
+        has_output=bool(blocks),
+        tool_calls=sum(map(_is_tool_call, blocks)),
     )
 
 
@@ -112,6 +116,7 @@ class StreamMeter:
         self._model = ""
         self._message_id = ""
         self._stop_reason = ""
+        self._has_output = False
         self._tool_calls = 0
         self._error_type = ""
         self._error_message = ""
@@ -135,6 +140,7 @@ class StreamMeter:
             model=self._model,
             message_id=self._message_id,
             stop_reason=self._stop_reason,
+            has_output=self._has_output,
             tool_calls=self._tool_calls,
             error_type=self._error_type,
             error_message=self._error_message,
@@ -159,6 +165,7 @@ class StreamMeter:
             return
         kind = _text(block.type)
         self._tool_calls += kind in TOOL_CALL_BLOCKS
+        self._has_output |= kind != "fallback"
         if kind == "fallback":
             serving = _decode(_answer, block.to)
             self._model = (_text(serving.model) if serving else "") or self._model

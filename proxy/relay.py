@@ -30,8 +30,10 @@ from proxy.intake import Intake
 from proxy.sender import Sender
 from proxy.upstream import Reply, Upstream
 from proxy.vault import Choice, Vault
+from telemetry.money.pricing import PriceList
 from telemetry.record.exchange import Kind, Outcome
 from telemetry.record.recorder import Recorder, Recording
+from telemetry.sinks import Sinks
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +63,9 @@ class Relay:
         snapshot: Callable[[], Snapshot],
         vault: Vault,
         upstream: Upstream,
+        prices: Callable[[], PriceList],
         recorder: Recorder,
+        sinks: Sinks,
         intake: IntakeConf,
         keep_bodies: bool,
     ) -> None:
@@ -69,7 +73,9 @@ class Relay:
         self._keys = KeyRing(snapshot)
         self._vault = vault
         self._upstream = upstream
+        self._prices = prices
         self._recorder = recorder
+        self._sinks = sinks
         self._intake = intake
         self._keep_bodies = keep_bodies
 
@@ -101,7 +107,9 @@ class Relay:
                 await self._say_goodbye(draft, sender)
             raise
         finally:
-            await recording.close(draft.close(outcome, sender.status))
+            closed = draft.close(outcome, sender.status, self._prices())
+            self._sinks.tell(closed.exchange)
+            await recording.close(closed)
 
     async def _say_goodbye(self, draft: Draft, sender: Sender) -> None:
         """The process stops and cut this exchange short: its client hears of it, if it listens."""

@@ -20,6 +20,7 @@ MAY_IMPORT = {
 EXCEPTIONS = {("nexus/demo.py", "bench")}
 WITHOUT_DJANGO = [
     *(f"telemetry.record.{name}" for name in ("exchange", "sse", "message", "usage")),
+    *(f"telemetry.money.{name}" for name in ("charges", "pricing")),
     *(f"proxy.{name}" for name in ("meter", "headers", "wire")),
 ]
 

@@ -1,6 +1,7 @@
 """One request and its answer as a fact: frozen, and free of Django. The relay states it once, sinks read it."""
 
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
 
@@ -36,6 +37,16 @@ class Outcome(StrEnum):
     """Nexus itself was at fault; its log says more."""
     INTERRUPTED = "interrupted"
     """Nexus was stopped."""
+
+
+class Pricing(StrEnum):
+    """Whether an exchange has a cost."""
+
+    FREE = "free"
+    """Nothing that is billed was seen."""
+    PRICED = "priced"
+    UNPRICED = "unpriced"
+    """Something was used for which there is no price: its cost is unknown, which is not 0."""
 
 
 class Exchange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -96,6 +107,16 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     usage_source: str = ""
     usage: str = ""
     """The usage as the upstream reported it, as JSON; never edited."""
+    is_declined: bool = False
+    """The API refused before it put anything out: it bills nothing, whatever usage it shows (facts 4.14 e)."""
+    batch_id: str = ""
+    """Of the message batch that was created, or whose results were read."""
+
+    pricing: Pricing = Pricing.FREE
+    cost: Decimal | None = None
+    """In USD, to 10 places; None where it is unpriced."""
+    price_ids: str = ""
+    """Of the price rows that were used, separated by commas."""
 
 
 HEADERS_BYTES = 1500

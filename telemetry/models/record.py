@@ -32,11 +32,17 @@ class Outcome(models.TextChoices):
     INTERRUPTED = facts.Outcome.INTERRUPTED.value
 
 
-def _reference(to: str) -> Any:
+class Pricing(models.TextChoices):
+    FREE = facts.Pricing.FREE.value
+    PRICED = facts.Pricing.PRICED.value
+    UNPRICED = facts.Pricing.UNPRICED.value
+
+
+def reference(to: str, related_name: str = "exchanges") -> Any:
     """To a row of the register. No constraint in the database: a batch of the record must never fail on one row.
     Django itself still refuses to delete what the record refers to."""
     return models.ForeignKey(
-        to, on_delete=models.PROTECT, db_constraint=False, null=True, related_name="exchanges", db_index=False
+        to, on_delete=models.PROTECT, db_constraint=False, null=True, related_name=related_name, db_index=False
     )
 
 
@@ -49,9 +55,9 @@ class ExchangeRow(models.Model):
     first_byte_ms = models.PositiveIntegerField(null=True)
     overhead_us = models.PositiveIntegerField()
 
-    domain = _reference("accounts.Domain")
-    client_key = _reference("accounts.ClientKey")
-    credential = _reference("accounts.Credential")
+    domain = reference("accounts.Domain")
+    client_key = reference("accounts.ClientKey")
+    credential = reference("accounts.Credential")
     credential_source = models.CharField(max_length=16)
 
     method = models.CharField(max_length=16)
@@ -90,6 +96,12 @@ class ExchangeRow(models.Model):
     code_execution_requests = models.PositiveIntegerField()
     usage_source = models.CharField(max_length=16)
     usage = models.TextField()
+    is_declined = models.BooleanField(default=False)
+    batch_id = models.CharField(max_length=100, default="")
+
+    pricing = models.CharField(max_length=10, choices=Pricing, default=Pricing.FREE)
+    cost = models.DecimalField(max_digits=20, decimal_places=10, null=True)
+    price_ids = models.TextField(default="")
 
     request_preview = models.CharField(max_length=PREVIEW_LENGTH, default="")
     response_preview = models.CharField(max_length=PREVIEW_LENGTH, default="")
@@ -115,6 +127,7 @@ class ExchangeRow(models.Model):
             models.Index(
                 fields=["parent_agent_id", "id"], name="exchange_parent_agent", condition=~models.Q(parent_agent_id="")
             ),
+            models.Index(fields=["id"], name="exchange_unpriced", condition=models.Q(pricing="unpriced")),
             models.Index(
                 fields=["upstream_request_id"], name="exchange_upstream_id", condition=~models.Q(upstream_request_id="")
             ),

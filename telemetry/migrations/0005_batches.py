@@ -1,0 +1,9 @@
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("telemetry", "0004_money"),
+    ]
+
+    operations = []

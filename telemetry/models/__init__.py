@@ -1,0 +1,24 @@
+from telemetry.models.money import Adjustment, PriceRow
+from telemetry.models.record import (
+    BodyRow,
+    ExchangeRow,
+    Kind,
+    LedgerQuerySet,
+    LedgerRow,
+    Outcome,
+    PieceRow,
+    Pricing,
+)
+
+__all__ = [
+    "Adjustment",
+    "BodyRow",
+    "ExchangeRow",
+    "Kind",
+    "LedgerQuerySet",
+    "LedgerRow",
+    "Outcome",
+    "PieceRow",
+    "PriceRow",
+    "Pricing",
+]

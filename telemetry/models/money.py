@@ -1,0 +1,112 @@
+"""Money: what tokens cost from when on, and what was corrected afterwards."""
+
+from decimal import Decimal
+
+from django.core.validators import MinValueValidator, RegexValidator
+from django.db import models
+from django.utils import timezone
+
+from accounts.ids import new_id
+from accounts.models import RegisterQuerySet
+
+_NOT_NEGATIVE = [MinValueValidator(Decimal(0))]
+
+
+def _usd_per_mtok(name: str, *, optional: bool = False, help_text: str = "") -> "models.DecimalField[Decimal, Decimal]":
+    return models.DecimalField(
+        name,
+        max_digits=14,
+        decimal_places=6,
+        validators=_NOT_NEGATIVE,
+        null=optional,
+        blank=optional,
+        help_text=help_text or "USD per million tokens.",
+    )
+
+
+def _factor(name: str, help_text: str, default: Decimal | None = None) -> "models.DecimalField[Decimal, Decimal]":
+    is_optional = default is None
+    return models.DecimalField(
+        name,
+        max_digits=8,
+        decimal_places=4,
+        validators=_NOT_NEGATIVE,
+        null=is_optional,
+        blank=is_optional,
+        default=default,
+        help_text=help_text,
+    )
+
+
+class PriceRow(models.Model):
+    """What the tokens of a model cost from a moment on. A new price is a new row, so that what was booked under the old
+    one stays explained."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    pattern = models.CharField(
+        "model",
+        max_length=200,
+        validators=[RegexValidator(r"^[\w.:@*-]+$", "Use a model's id; * stands for any characters.")],
+        help_text="A model's id as the API answers it; * stands for any characters. The most exact one counts.",
+    )
+    valid_from = models.DateTimeField(help_text="UTC. It counts for requests from then on, until a newer row does.")
+    input = _usd_per_mtok("input")
+    output = _usd_per_mtok("output")
+    cache_write_5m = _usd_per_mtok("cache write, 5 minutes")
+    cache_write_1h = _usd_per_mtok("cache write, 1 hour")
+    cache_read = _usd_per_mtok("cache read")
+    batch_factor = _factor("batch factor", "Of all token prices in a message batch.", Decimal("0.5"))
+    fast_factor = _factor("fast mode factor", "Of all token prices in fast mode. Empty: this model has none.")
+    us_factor = _factor("US-only factor", "Of all token prices where inference stays in the US. Empty: as elsewhere.")
+    long_input = _usd_per_mtok("input, long context", optional=True)
+    long_output = _usd_per_mtok("output, long context", optional=True)
+    long_cache_write_5m = _usd_per_mtok("cache write, 5 minutes, long context", optional=True)
+    long_cache_write_1h = _usd_per_mtok("cache write, 1 hour, long context", optional=True)
+    long_cache_read = _usd_per_mtok("cache read, long context", optional=True)
+    web_search_per_thousand = models.DecimalField(
+        "web searches",
+        max_digits=14,
+        decimal_places=6,
+        default=Decimal(10),
+        validators=_NOT_NEGATIVE,
+        help_text="USD per thousand searches.",
+    )
+    source = models.CharField(max_length=200, help_text="Where this price was read, and when.")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = RegisterQuerySet.as_manager()
+
+    class Meta:
+        db_table = "telemetry_price"
+        verbose_name = "price"
+        ordering = ["pattern", "-valid_from"]
+        constraints = [models.UniqueConstraint(fields=["pattern", "valid_from"], name="price_once")]
+
+    def __str__(self) -> str:
+        return f"{self.pattern} from {self.valid_from:%Y-%m-%d}"
+
+
+class Adjustment(models.Model):
+    """A cost that the reprice job changed, in the transaction that changed it: the first one of an exchange tells what
+    was booked when it closed."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    run_id = models.UUIDField()
+    """All that one run of the job changed."""
+    exchange_id = models.UUIDField(db_index=True)
+    """Without a constraint: exchanges are deleted after their days, what was booked stays explained."""
+    batch_id = models.CharField(max_length=100, default="")
+    model = models.CharField(max_length=200)
+    made_at = models.DateTimeField(default=timezone.now)
+    cost_before = models.DecimalField(max_digits=20, decimal_places=10, null=True)
+    cost_after = models.DecimalField(max_digits=20, decimal_places=10, null=True)
+    price_ids_before = models.TextField(default="")
+    price_ids_after = models.TextField(default="")
+
+    class Meta:
+        db_table = "telemetry_adjustment"
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["run_id"], name="adjustment_run")]
+
+    def __str__(self) -> str:
+        return f"{self.cost_before} → {self.cost_after}"
