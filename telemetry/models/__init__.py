@@ -1,3 +1,4 @@
+from telemetry.models.hours import HourMark
 from telemetry.models.money import Adjustment, PriceRow
 from telemetry.models.record import (
     BodyRow,
@@ -14,6 +15,7 @@ __all__ = [
     "Adjustment",
     "BodyRow",
     "ExchangeRow",
+    "HourMark",
     "Kind",
     "LedgerQuerySet",
     "LedgerRow",
