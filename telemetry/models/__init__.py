@@ -1,3 +1,4 @@
+from telemetry.models.batches import BatchRow, BatchUsageRow
 from telemetry.models.hours import HourMark
 from telemetry.models.money import Adjustment, PriceRow
 from telemetry.models.record import (
@@ -13,6 +14,8 @@ from telemetry.models.record import (
 
 __all__ = [
     "Adjustment",
+    "BatchRow",
+    "BatchUsageRow",
     "BodyRow",
     "ExchangeRow",
     "HourMark",
