@@ -1,5 +1,5 @@
 from telemetry.models.batches import BatchRow, BatchUsageRow
-from telemetry.models.hours import HourMark
+from telemetry.models.hours import HourKind, HourMark, HourRow, HourState
 from telemetry.models.money import Adjustment, PriceRow
 from telemetry.models.record import (
     BodyRow,
@@ -18,7 +18,10 @@ __all__ = [
     "BatchUsageRow",
     "BodyRow",
     "ExchangeRow",
+    "HourKind",
     "HourMark",
+    "HourRow",
+    "HourState",
     "Kind",
     "LedgerQuerySet",
     "LedgerRow",
