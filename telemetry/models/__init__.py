@@ -1,3 +1,5 @@
+from telemetry.models.batches import BatchRow, BatchUsageRow
+from telemetry.models.hours import HourKind, HourMark, HourRow, HourState
 from telemetry.models.money import Adjustment, PriceRow
 from telemetry.models.record import (
     BodyRow,
@@ -12,8 +14,14 @@ from telemetry.models.record import (
 
 __all__ = [
     "Adjustment",
+    "BatchRow",
+    "BatchUsageRow",
     "BodyRow",
     "ExchangeRow",
+    "HourKind",
+    "HourMark",
+    "HourRow",
+    "HourState",
     "Kind",
     "LedgerQuerySet",
     "LedgerRow",

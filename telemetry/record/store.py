@@ -11,6 +11,7 @@ import msgspec
 from django.db import DataError, IntegrityError, connection, transaction
 
 from telemetry.models import BodyRow, ExchangeRow, LedgerRow
+from telemetry.money.marks import mark
 from telemetry.record.exchange import Closed, Exchange
 from telemetry.record.insert import insert
 from telemetry.record.ledger import Page, Stored
@@ -59,6 +60,7 @@ def _store_together(kept: Sequence[Kept], page: Page | None) -> Stored:
     with transaction.atomic():
         new = insert(ExchangeRow, ROW_COLUMNS, [_row(each) for each in kept])
         insert(BodyRow, BODY_COLUMNS, [each.body for each in kept if each.body])
+        mark((each.exchange.id, each.exchange.domain_id) for each in kept)
         total = new if page is None else LedgerRow.write(page, new)
     return Stored(total)
 
