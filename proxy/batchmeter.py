@@ -30,7 +30,7 @@ def batch_of_results(method: str, path: str) -> str:
 
 
 class BatchMeter:
-    """For the results of a batch. Never raises, like any meter; a line costs 2 to 3 µs and what its length takes."""
+    """For the results of a batch. Never raises, like any meter. A line takes about 2 µs, and 1 µs for each 2 KB."""
 
     is_cut = False
 
