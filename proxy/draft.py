@@ -10,6 +10,7 @@ import msgspec
 from accounts.ids import new_id
 from accounts.privacy import Storage
 from accounts.register import ClientKeyFacts
+from proxy.batchmeter import BatchMeter, batch_of_results
 from proxy.call import Call
 from proxy.headers import Headers, first, for_record, text
 from proxy.meter import JSONMeter, Meter, Metered, NoMeter, StreamMeter
@@ -28,8 +29,6 @@ SECRET_PATHS = ("/v1/oauth", "/v1/vaults")
 JOINED_MAX_BYTES = 100_000
 """A short answer is put together here: many small pieces cost more. A long one is left to a thread."""
 USAGE_MAX_CHARACTERS = 100_000
-REFUSAL = "refusal"
-"""The stop reason of an answer that the API refused to give, or to go on with."""
 NOTHING_ASKED = Ask(model="", is_stream=False, message_count=0, kind=Kind.OTHER, user_id="")
 
 
@@ -94,7 +93,10 @@ class Draft:
         self._response_headers = headers
         content_type = first(headers, b"content-type")
         self._keeps = content_type.startswith(TEXT_TYPES)
-        if content_type.startswith(EVENT_STREAM):
+        batch_id = batch_of_results(self.call.method, self.call.path)
+        if batch_id and status == 200:
+            self._meter = BatchMeter(batch_id)
+        elif content_type.startswith(EVENT_STREAM):
             self._meter = StreamMeter()
         elif content_type.startswith(JSON):
             self._meter = JSONMeter()
@@ -202,7 +204,9 @@ class Draft:
             code_execution_requests=usage.code_execution_requests,
             usage_source=usage.source.value,
             usage=clean(usage.raw.decode("utf-8", "replace"), USAGE_MAX_CHARACTERS),
-            is_declined=metered.stop_reason == REFUSAL and not metered.has_output,
+            is_declined=metered.is_declined,
+            batch_id=clean(metered.batch_id, 100),
+            batch_results=metered.batch_results,
         )
 
     def _bodies(self) -> Bodies | None:

@@ -6,11 +6,14 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from telemetry.record.exchange import BatchResults
 from telemetry.record.sse import SSEDecoder, SSEEvent
 from telemetry.record.usage import Usage, UsageReports
 
 MAX_JSON_BYTES = 16 * 1024 * 1024
 """Of an answer that is not a stream. The longest possible output is a small part of it."""
+REFUSAL = "refusal"
+"""The stop reason of an answer that the API refused to give, or to go on with."""
 TOOL_CALL_BLOCKS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 
 
@@ -33,6 +36,14 @@ class Metered(msgspec.Struct, frozen=True, kw_only=True):
     """A stream came to its proper end. Without it the answer is cut, whatever the connection said."""
     lost: bool = False
     """Too much was pending at once; what follows was not read."""
+    batch_id: str = ""
+    """Of the message batch that was answered, or whose results were."""
+    batch_results: BatchResults | None = None
+
+    @property
+    def is_declined(self) -> bool:
+        """It was refused before anything was put out."""
+        return self.stop_reason == REFUSAL and not self.has_output
 
 
 class Meter(Protocol):
@@ -81,7 +92,7 @@ class JSONMeter:
         return meter_json(b"".join(self._chunks), drained=drained)
 
 
-def meter_json(body: bytes, *, drained: bool = False) -> Metered:
+def meter_json(body: bytes | msgspec.Raw, *, drained: bool = False) -> Metered:
     """Reads a whole answer. Only the usage of a message is billed: count_tokens is free, and objects of the
     API such as sessions state their whole past usage at every look."""
     answer = _decode(_answer, body)
@@ -91,6 +102,8 @@ def meter_json(body: bytes, *, drained: bool = False) -> Metered:
     if kind == "error":
         error_type, error_message = _error_facts(answer)
         return Metered(error_type=error_type, error_message=error_message)
+    if kind == "message_batch":
+        return Metered(batch_id=_text(answer.id))
     if kind != "message":
         return Metered()
     reports = UsageReports()

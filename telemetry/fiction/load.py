@@ -3,12 +3,11 @@
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-import msgspec
 from django.db import connection
 
 from telemetry.fiction.traffic import Made
 from telemetry.models import ExchangeRow
-from telemetry.record.exchange import Closed
+from telemetry.record.exchange import Closed, columns
 from telemetry.record.insert import Row, insert
 from telemetry.record.store import ROW_COLUMNS, store
 
@@ -28,7 +27,7 @@ def load(made: Iterable[Made]) -> Iterator[int]:
 
 
 def _row(one: Made) -> Row:
-    return (*msgspec.structs.astuple(one.exchange), one.request_preview, one.response_preview)
+    return (*columns(one.exchange), one.request_preview, one.response_preview)
 
 
 def _write(rows: list[Row]) -> None:

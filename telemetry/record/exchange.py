@@ -1,11 +1,16 @@
 """One request and its answer as a fact: frozen, and free of Django. The relay states it once, sinks read it."""
 
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from operator import attrgetter
+from typing import Any
 from uuid import UUID
 
 import msgspec
+
+from telemetry.money.charges import Charge
 
 
 class Kind(StrEnum):
@@ -49,9 +54,29 @@ class Pricing(StrEnum):
     """Something was used for which there is no price: its cost is unknown, which is not 0."""
 
 
+class BatchResults(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the results of a message batch told while they were read."""
+
+    charges: tuple[Charge, ...] = ()
+    """One for each set of terms."""
+    succeeded: int = 0
+    """Requests, here and below, by their result."""
+    errored: int = 0
+    canceled: int = 0
+    expired: int = 0
+    unreadable: int = 0
+    """Lines, also such that are too long or of a type that is not known."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Every line was read, and there were lines: as far as they came."""
+        return not self.unreadable and bool(self.succeeded + self.errored + self.canceled + self.expired)
+
+
 class Exchange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The small facts of one exchange; its fields are the columns of `ExchangeRow`, in name and order. What only its
-    end tells has a default. A spool may hold exchanges of an older version: a new field needs a default too."""
+    """The small facts of one exchange; its fields are the columns of `ExchangeRow`, in name and order, but for
+    `batch_results`. What only its end tells has a default. A spool may hold exchanges of an older version: a new field
+    needs a default too."""
 
     id: UUID
     started_at: datetime
@@ -110,13 +135,21 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     is_declined: bool = False
     """The API refused before it put anything out: it bills nothing, whatever usage it shows (facts 4.14 e)."""
     batch_id: str = ""
-    """Of the message batch that was created, or whose results were read."""
+    """Of the message batch that was created or looked at, or whose results were read."""
 
     pricing: Pricing = Pricing.FREE
     cost: Decimal | None = None
     """In USD, to 10 places; None where it is unpriced."""
     price_ids: str = ""
     """Of the price rows that were used, separated by commas."""
+
+    batch_results: BatchResults | None = None
+    """No column: on its way to the rows of the batch (`telemetry.money.batches`)."""
+
+
+COLUMNS = tuple(name for name in Exchange.__struct_fields__ if name != "batch_results")
+columns: Callable[[Exchange], tuple[Any, ...]] = attrgetter(*COLUMNS)
+"""The values of an exchange in the order of COLUMNS."""
 
 
 HEADERS_BYTES = 1500

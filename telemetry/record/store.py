@@ -11,16 +11,17 @@ import msgspec
 from django.db import DataError, IntegrityError, connection, transaction
 
 from telemetry.models import BodyRow, ExchangeRow, LedgerRow
+from telemetry.money.batches import book
 from telemetry.money.marks import mark
-from telemetry.record.exchange import Closed, Exchange
+from telemetry.record.exchange import COLUMNS, Closed, columns
 from telemetry.record.insert import insert
 from telemetry.record.ledger import Page, Stored
 from telemetry.record.piecestore import PieceStore
 from telemetry.record.shelf import BODY_COLUMNS, Kept, Shelf
 
-POISON = (DataError, IntegrityError, ValueError, OverflowError)
+POISON = (DataError, IntegrityError, ValueError, ArithmeticError)
 """What a row is to blame for, not the database: no later try would end otherwise."""
-ROW_COLUMNS = (*Exchange.__struct_fields__, "request_preview", "response_preview")
+ROW_COLUMNS = (*COLUMNS, "request_preview", "response_preview")
 FREE_TEXTS = ("query", "user_agent", "error_message", "usage")
 logger = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ def _store_together(kept: Sequence[Kept], page: Page | None) -> Stored:
         new = insert(ExchangeRow, ROW_COLUMNS, [_row(each) for each in kept])
         insert(BodyRow, BODY_COLUMNS, [each.body for each in kept if each.body])
         mark((each.exchange.id, each.exchange.domain_id) for each in kept)
+        book([each.exchange for each in kept if each.exchange.batch_id])
         total = new if page is None else LedgerRow.write(page, new)
     return Stored(total)
 
@@ -76,13 +78,13 @@ def _stored_alone(kept: Kept, page: Page | None, *, is_last_try: bool = False) -
 
 
 def _bare(kept: Kept) -> Kept:
-    """The figures alone: a text or a body may be what the database does not take."""
+    """The figures alone: a text, a body or a booking may be what the database does not take."""
     texts = dict.fromkeys(FREE_TEXTS, "")
-    return Kept(msgspec.structs.replace(kept.exchange, **texts))
+    return Kept(msgspec.structs.replace(kept.exchange, **texts, batch_results=None))
 
 
 def _row(kept: Kept) -> tuple[Any, ...]:
-    return (*msgspec.structs.astuple(kept.exchange), kept.request_preview, kept.response_preview)
+    return (*columns(kept.exchange), kept.request_preview, kept.response_preview)
 
 
 def store(batch: Sequence[Closed]) -> int:

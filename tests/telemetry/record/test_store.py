@@ -7,7 +7,7 @@ from accounts.ids import new_id
 from accounts.models import ClientKey
 from proxy.draft import clean
 from telemetry.models import BodyRow, ExchangeRow
-from telemetry.record.exchange import Closed, Exchange
+from telemetry.record.exchange import COLUMNS, Closed
 from telemetry.record.store import store
 from tests.telemetry.facts import closed, exchange, stored_exchange
 
@@ -18,9 +18,7 @@ def test_a_row_is_the_fact_field_by_field(issued: tuple[ClientKey, str]) -> None
     key, _ = issued
     fact = stored_exchange(domain_id=key.domain_id, client_key_id=key.id, first_byte_ms=None, status=None)
     row = ExchangeRow.objects.get()
-    assert {name: getattr(row, name) for name in Exchange.__struct_fields__} == {
-        name: getattr(fact, name) for name in Exchange.__struct_fields__
-    }
+    assert {name: getattr(row, name) for name in COLUMNS} == {name: getattr(fact, name) for name in COLUMNS}
 
 
 def test_bodies_come_back_byte_for_byte() -> None:
