@@ -122,6 +122,26 @@ def test_a_batch_is_booked_once_at_half_price_to_the_key_that_created_it(
     assert reading["client_key_id"] != created["client_key_id"]
 
 
+def test_no_byte_is_changed_either_way(nexus: Served, standin: Standin) -> None:
+    request = json.dumps({"requests": [{"custom_id": "ü", "params": asked("Hello")}], "unknown": [1.0]}, indent=1)
+    headers = [("x-api-key", nexus.key), ("anthropic-version", "2023-06-01"), ("content-type", "application/json")]
+    made = rawhttp.request(nexus.port, "POST", "/v1/messages/batches?beta=true", headers, request.encode())
+    assert standin.recorder.last.body == request.encode()
+    assert made.status == 200
+    assert made.body == standin.recorder.last.sent
+    batch_id = json.loads(made.body)["id"]
+    rawhttp.request(nexus.port, "GET", f"/v1/messages/batches/{batch_id}", headers)
+    answer = read(nexus, batch_id, "", ("accept", "application/binary"))
+    sent = standin.recorder.last
+    assert answer.status == 200
+    assert answer.body == sent.sent
+    ours = ("x-nexus-request-id", "transfer-encoding")
+    assert [pair for pair in answer.headers if pair[0] not in ours] == [
+        (name.lower(), value) for name, value in sent.sent_headers if name.lower() != "transfer-encoding"
+    ]
+    assert set(booked(nexus, batch_id)) == {HAIKU}
+
+
 def test_what_breaks_or_is_left_half_way_is_not_booked(nexus: Served, client: anthropic.Anthropic) -> None:
     batch_id, _ = create(client, asked("Hello there"), asked("Hello again"))
     broken = read(nexus, batch_id, "", ("x-standin", "die_at=1"))

@@ -286,7 +286,7 @@ def test_an_exchange_about_no_batch_costs_no_query(
 ROUNDS = 20
 
 
-def test_two_threads_book_once(creator: ClientKey, reader: ClientKey) -> None:
+def test_threads_book_once(creator: ClientKey, reader: ClientKey) -> None:
     """Readings and the creation of each batch at once, in different orders."""
     barrier = threading.Barrier(3)
     failures: list[Exception] = []
