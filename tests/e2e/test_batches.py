@@ -150,7 +150,8 @@ def test_what_breaks_or_is_left_half_way_is_not_booked(nexus: Served, client: an
     assert (row["outcome"], row["batch_id"]) == ("broken", batch_id)
     assert batch_row(nexus, batch_id)["booked_id"] is None
     refused = read(nexus, batch_id, "", ("x-standin", "status=529"))
-    assert nexus.exchange(refused.header("x-nexus-request-id"))["outcome"] == "api_error"
+    row = nexus.exchange(refused.header("x-nexus-request-id"))
+    assert (row["outcome"], row["error_type"]) == ("api_error", "overloaded_error")
     assert usage_rows(nexus, batch_id) == {}
     assert read(nexus, batch_id).is_complete
     assert set(booked(nexus, batch_id)) == {HAIKU}
