@@ -1,10 +1,13 @@
-"""Message batches. A batch has ended the first time that anybody looks at it again."""
+"""Message batches. A batch has ended the first time that anybody looks at it again. A request's prompt may direct how
+that request ends: `status=400` as an error, `result=expired` or `result=canceled` unanswered."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.asgi import Json
+from bench.standin import prompt, script
 from bench.standin.errors import ApiError
 
 CREATED, EXPIRES = "2026-11-01T09:00:00.000000+00:00", "2026-11-02T09:00:00.000000+00:00"
@@ -19,19 +22,23 @@ class Batch:
     status: str = "in_progress"
     cancelled: bool = False
 
+    def ends(self, request: Json) -> str:
+        """The type of a request's result."""
+        if self.cancelled:
+            return "canceled"
+        wanted = _script(request)
+        return wanted.result or ("errored" if wanted.status else "succeeded")
+
     def info(self) -> Json:
         ended = self.status == "ended"
-        count = len(self.requests)
+        ends = Counter(map(self.ends, self.requests) if ended else ())
         return {
             "id": self.id,
             "type": "message_batch",
             "processing_status": self.status,
             "request_counts": {
-                "processing": 0 if ended else count,
-                "succeeded": count if ended and not self.cancelled else 0,
-                "errored": 0,
-                "canceled": count if ended and self.cancelled else 0,
-                "expired": 0,
+                "processing": 0 if ended else len(self.requests),
+                **{kind: ends[kind] for kind in ("succeeded", "errored", "canceled", "expired")},
             },
             "created_at": CREATED,
             "expires_at": EXPIRES,
@@ -81,9 +88,7 @@ class Batches:
             raise ApiError(404, f"Batch {id} has no available results.")
         lines = []
         for request in batch.requests:
-            result: Json = {"type": "canceled"}
-            if not batch.cancelled:
-                result = {"type": "succeeded", "message": answer(request["params"])}
+            result = _result(batch.ends(request), request, answer)
             lines.append(json.dumps({"custom_id": request["custom_id"], "result": result}) + "\n")
         return "".join(lines).encode()
 
@@ -91,3 +96,20 @@ class Batches:
         if id not in self._batches:
             raise ApiError(404, f"Message batch {id} not found")
         return self._batches[id]
+
+
+def _script(request: Json) -> script.Script:
+    """What is wrong with a request shows as its result only."""
+    try:
+        return script.read(None, prompt.read(request["params"], counting=True).text)
+    except ApiError as problem:
+        return script.Script(status=problem.status)
+
+
+def _result(kind: str, request: Json, answer: Callable[[Json], Json]) -> Json:
+    if kind == "succeeded":
+        message = answer(request["params"])
+        return {"type": kind, "message": message | {"usage": message["usage"] | {"service_tier": "batch"}}}
+    if kind == "errored":
+        return {"type": kind, "error": ApiError(_script(request).status or 500).envelope("req_of_the_batch")}
+    return {"type": kind}

@@ -34,6 +34,7 @@ class Script:
     bytes: int | None = None
     tool: str = ""
     gzip: bool = False
+    result: str = ""
 
     def untroubled(self) -> "Script":
         return Script(delay_ms=self.delay_ms, deltas=self.deltas, bytes=self.bytes, tool=self.tool, gzip=self.gzip)

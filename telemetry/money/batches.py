@@ -55,7 +55,7 @@ def _hand_over(batch_id: str, creation: dict[str, Any]) -> None:
     price_list = prices.load()
     for row in batch.usage.all():
         _price(row, batch, price_list)
-        row.save()
+        row.save(update_fields=[*OWNER, "pricing", "cost", "price_ids"])
     mark((batch.booked_id, domain_id) for domain_id in {before.domain_id, batch.domain_id})
 
 

@@ -158,7 +158,9 @@ class TestOtherEndpoints:
         assert batch.processing_status == "in_progress"
         assert claude.messages.batches.retrieve(batch.id).processing_status == "ended"
         (line,) = claude.messages.batches.results(batch.id)
-        assert (line.custom_id, line.result.type) == ("one", "succeeded")
+        assert line.custom_id == "one"
+        assert line.result.type == "succeeded"
+        assert line.result.message.usage.service_tier == "batch"
         assert [each.id for each in claude.messages.batches.list()] == [batch.id]
         assert claude.messages.batches.delete(batch.id).type == "message_batch_deleted"
 
@@ -167,6 +169,19 @@ class TestOtherEndpoints:
         batch = claude.messages.batches.create(requests=[{"custom_id": "one", "params": params}])
         assert claude.messages.batches.cancel(batch.id).processing_status == "canceling"
         assert claude.messages.batches.retrieve(batch.id).request_counts.canceled == 1
+
+    def test_requests_of_a_batch_end_as_they_are_told_to(self, claude: Anthropic) -> None:
+        prompts = ("hello", "[[standin status=400]]", "[[standin result=expired]]", "[[standin result=canceled]]")
+        requests: Any = [{"custom_id": f"r{number}", "params": asking(text)} for number, text in enumerate(prompts)]
+        batch = claude.messages.batches.create(requests=requests)
+        assert batch.request_counts.processing == 4
+        counts = claude.messages.batches.retrieve(batch.id).request_counts
+        assert (counts.succeeded, counts.errored, counts.expired, counts.canceled) == (1, 1, 1, 1)
+        lines = {line.custom_id: line.result for line in claude.messages.batches.results(batch.id)}
+        assert [lines[f"r{number}"].type for number in range(4)] == ["succeeded", "errored", "expired", "canceled"]
+        errored = lines["r1"]
+        assert errored.type == "errored"
+        assert errored.error.error.type == "invalid_request_error"
 
     def test_files_come_back_byte_by_byte(self, claude: Anthropic) -> None:
         content = bytes(range(256)) * 8 + b"\r\n--\r\n"

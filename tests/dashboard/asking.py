@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import msgspec
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from telemetry.models import ExchangeRow
-from telemetry.record.exchange import Exchange
+from telemetry.record.exchange import COLUMNS, Exchange, columns
 from tests.telemetry.facts import exchange
 
 LIST = "/api/requests"
@@ -42,7 +41,7 @@ def ids(client: Client, **query: Any) -> list[str]:
 def bare_exchange(**facts: Any) -> Exchange:
     """On record without bodies, and without a domain where none is named."""
     one = exchange(**facts)
-    ExchangeRow.objects.create(**msgspec.structs.asdict(one))
+    ExchangeRow.objects.create(**dict(zip(COLUMNS, columns(one), strict=True)))
     return one
 
 

@@ -172,6 +172,14 @@ def test_read_twice_or_stored_twice_it_is_booked_once(creator: ClientKey, reader
     assert costs() == {HAIKU: COST_OF_HAIKU, OPUS: COST_OF_OPUS}
 
 
+def test_a_creation_that_is_stored_again_changes_nothing_that_was_corrected_since(creator: ClientKey) -> None:
+    created = creation(creator)
+    keep(created, reading(creator))
+    BatchUsageRow.objects.update(cost=Decimal(7))
+    keep(created)
+    assert costs() == {HAIKU: Decimal(7), OPUS: Decimal(7)}
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -286,7 +294,7 @@ def test_an_exchange_about_no_batch_costs_no_query(
 ROUNDS = 20
 
 
-def test_two_threads_book_once(creator: ClientKey, reader: ClientKey) -> None:
+def test_threads_book_once(creator: ClientKey, reader: ClientKey) -> None:
     """Readings and the creation of each batch at once, in different orders."""
     barrier = threading.Barrier(3)
     failures: list[Exception] = []
