@@ -208,6 +208,7 @@ CELERY_BEAT_SCHEDULE = {
     "adopt-spools": {"task": "telemetry.tasks.adopt_spools", "schedule": 60},
     "clean-record": {"task": "telemetry.tasks.clean_record", "schedule": 3600},
     "note-last-use": {"task": "telemetry.tasks.note_last_use", "schedule": 60},
+    "roll-up": {"task": "telemetry.tasks.roll_up", "schedule": 10, "options": {"expires": 10}},
 }
 
 LOGGING = {

@@ -13,6 +13,7 @@ from accounts.models import touch_last_used
 from accounts.register import load
 from telemetry.conf import RecordConf
 from telemetry.models import ExchangeRow
+from telemetry.money import rollups
 from telemetry.record.adoption import adopt
 from telemetry.record.policies import Policies
 from telemetry.record.retention import Freed, clean, clean_ledger, expired
@@ -21,6 +22,8 @@ from telemetry.record.store import Store
 
 logger = logging.getLogger(__name__)
 
+ROLL_UP_SECONDS = 5
+"""Of each run: without Redis one thread has all tasks to do."""
 LOOK_BACK = timedelta(minutes=10)
 """Longer than a task is ever late; what is older is noted by the next use."""
 
@@ -52,3 +55,9 @@ def clean_record() -> None:
     clean_ledger()
     if freed:
         logger.info("retention freed %s", freed)
+
+
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
+def roll_up() -> int:
+    """Sums by the hour what was stored or changed."""
+    return rollups.roll_up(seconds=ROLL_UP_SECONDS)
