@@ -170,10 +170,10 @@ def _deleted(rows: Rows) -> int:
 
 
 def _domain_ids() -> list[UUID]:
-    return sorted({domain_id for model in (ExchangeRow, BodyRow, PieceRow) for domain_id in _domain_ids_in(model)})
+    return sorted({domain_id for model in (ExchangeRow, BodyRow, PieceRow) for domain_id in domain_ids_in(model)})
 
 
-def _domain_ids_in(model: type[Model]) -> Iterator[UUID]:
+def domain_ids_in(model: type[Model]) -> Iterator[UUID]:
     """Leaps through the index from domain to domain: DISTINCT would read all of it."""
     ids = (
         model._default_manager.filter(domain_id__isnull=False).order_by("domain_id").values_list("domain_id", flat=True)
