@@ -14,10 +14,11 @@ from ninja.renderers import BaseRenderer
 from ninja.security import APIKeyHeader
 
 from accounts.access import KEY_HEADER, AccessRefused, TooManyTries, Viewer, viewer_of
-from dashboard import detail, queries
+from dashboard import detail, figures, queries
 from dashboard.export import export
-from dashboard.filters import Export, Filters, NotAsked, Page, Span
+from dashboard.filters import Breakdown, Export, Figures, Filters, NotAsked, Page, Series, Span
 from dashboard.ledger import proof
+from dashboard.sums import in_usd
 from dashboard.timelimit import TookTooLong, time_limited
 
 NO_TEXT_SEARCH = "Searching by text shows what was said: that takes the permission to view bodies."
@@ -103,15 +104,15 @@ def storage_stats(request: HttpRequest, asked: Query[Span]) -> Any:
     asked.refuse_others(request)
     viewer = _viewer(request)
     with time_limited():
-        stats, stored = queries.storage_stats(viewer, asked), queries.bytes_stored(viewer, asked)
-    return {"status": "ok", "stats": stats, "storage": stored}
+        stats, stored = figures.storage_stats(viewer, asked), queries.bytes_stored(viewer, asked)
+    return {"status": "ok", "since": figures.counted_since(asked.since), "stats": stats, "storage": stored}
 
 
 @api.get("/token-stats", tags=["figures"], summary="Tokens and requests by domain")
 def token_stats(request: HttpRequest, asked: Query[Span]) -> Any:
     asked.refuse_others(request)
     with time_limited():
-        rows = queries.token_stats(_viewer(request), asked)
+        rows = figures.token_stats(_viewer(request), asked)
     return {
         row["domain"] or NO_DOMAIN: {
             "inputTokens": row["input"],
@@ -122,10 +123,45 @@ def token_stats(request: HttpRequest, asked: Query[Span]) -> Any:
             "queryEvaluationCount": row["query_evaluations"],
             "inferenceCount": row["inferences"],
             "toolCallCount": row["tools"],
+            "cost": in_usd(row["cost"]),
+            "unpricedCount": row["without_price"],
             "lastUpdated": int(row["last"].timestamp() * 1000),
         }
         for row in rows
     }
+
+
+@api.get("/api/stats", tags=["figures"], summary="What some hours come to, and as many hours before them")
+def stats(request: HttpRequest, asked: Query[Figures]) -> Any:
+    viewer, hours = _viewer(request), _hours(request, asked)
+    with time_limited():
+        totals, before = (figures.totals(viewer, asked, each) for each in (hours, hours.before))
+    past = {"since": hours.before.since, "until": hours.before.until, "totals": before}
+    return _of(hours) | {"totals": totals, "before": past}
+
+
+@api.get("/api/stats/series", tags=["figures"], summary="The same by hour or by day")
+def stats_series(request: HttpRequest, asked: Query[Series]) -> Any:
+    viewer, hours = _viewer(request), _hours(request, asked)
+    with time_limited():
+        width, points = figures.series(viewer, asked, hours, asked.step)
+    return _of(hours) | {"hours_per_point": width, "points": points}
+
+
+@api.get("/api/stats/breakdown", tags=["figures"], summary="The same by model, client key, domain, credential or kind")
+def stats_breakdown(request: HttpRequest, asked: Query[Breakdown]) -> Any:
+    viewer, hours = _viewer(request), _hours(request, asked)
+    with time_limited():
+        parts, others = figures.breakdown(viewer, asked, hours, asked.by, asked.limit)
+    return _of(hours) | {"by": asked.by, "parts": parts, "others": others}
+
+
+@api.get("/api/stats/choices", tags=["figures"], summary="The models, keys, domains and credentials of some hours")
+def stats_choices(request: HttpRequest, asked: Query[Figures]) -> Any:
+    viewer, hours = _viewer(request), _hours(request, asked)
+    with time_limited():
+        found = figures.choices(viewer, asked, hours)
+    return _of(hours) | found
 
 
 @api.get("/api/ledger", tags=["figures"], summary="The proof that nothing is lost")
@@ -138,6 +174,16 @@ def ledger(request: HttpRequest) -> Any:
 def _viewer(request: HttpRequest) -> Viewer:
     viewer: Viewer = request.auth  # type: ignore[attr-defined] # ninja puts there what Door returned
     return viewer
+
+
+def _hours(request: HttpRequest, asked: Figures) -> figures.Hours:
+    """Raises NotAsked."""
+    asked.refuse_others(request)
+    return figures.hours_of(asked)
+
+
+def _of(hours: figures.Hours) -> dict[str, Any]:
+    return {"status": "ok", "since": hours.since, "until": hours.until}
 
 
 def _matching(request: HttpRequest, asked: Filters) -> Any:

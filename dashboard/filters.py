@@ -1,7 +1,7 @@
 """What may be asked of the record: query parameters, checked, with a sentence for each that is wrong."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
@@ -11,14 +11,34 @@ from ninja import Field, Schema
 from pydantic import AfterValidator, BeforeValidator, StringConstraints, ValidationInfo, field_validator
 
 from telemetry.lookup import as_uuid
+from telemetry.models import HourKind
 from telemetry.record.exchange import Kind, Outcome
 
 MAX_LIMIT = 1000
 DEFAULT_LIMIT = 100
 TEXT_MAX_LENGTH = 300
+DEFAULT_SPAN = timedelta(hours=24)
+DEFAULT_PARTS = 100
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _STATUS = re.compile(r"[1-5](?:[0-9]{2}|xx)")
 _ZONE_WITHOUT_PLUS = re.compile(r" (?=\d\d:?\d\d$)")
+
+
+class Step(StrEnum):
+    """Of a series."""
+
+    HOUR = "hour"
+    DAY = "day"
+
+
+class By(StrEnum):
+    """What a breakdown goes by."""
+
+    MODEL = "model"
+    KEY = "key"
+    DOMAIN = "domain"
+    CREDENTIAL = "credential"
+    KIND = "kind"
 
 
 class ExportFormat(StrEnum):
@@ -87,6 +107,25 @@ class Span(Asked):
 
     domain: Text | None = Field(None, description="A host name.")
     since: Moment | None = Field(None, description="From this moment on; ISO 8601 with a zone. Default: 24 hours ago.")
+
+
+class Figures(Span):
+    """Which sums, of which hours. All that are given have to hold."""
+
+    until: Moment | None = Field(None, description="Before this moment; ISO 8601 with a zone. Default: now.")
+    key: Text | None = Field(None, description="A client key's id, or its exact name.")
+    credential: Text | None = Field(None, description="A credential's id, or its exact name.")
+    model: Text | None = Field(None, description="That answered, else that was asked for; exactly.")
+    kind: HourKind | None = None
+
+
+class Series(Figures):
+    step: Step | None = Field(None, description="Default: hours, days where that would be more than 300 points.")
+
+
+class Breakdown(Figures):
+    by: By = By.MODEL
+    limit: int = Field(DEFAULT_PARTS, ge=1, le=MAX_LIMIT, description="All others are summed up.")
 
 
 class Filters(Asked):

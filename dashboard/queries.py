@@ -1,31 +1,27 @@
 """What the record is asked, named after what the answer serves. Nothing here reads further than a viewer may see."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import BooleanField, Count, Max, Model, Q, QuerySet, Sum
+from django.db.models import BooleanField, Count, Q, QuerySet, Sum
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
-from accounts import hosts
 from accounts.access import Viewer
 from accounts.ids import first_id_at
 from accounts.models import ClientKey, Credential, Domain
-from dashboard.filters import Filters, Span
-from telemetry.lookup import as_uuid, exchanges_called
-from telemetry.models import BodyRow, ExchangeRow, Kind, Outcome, PieceRow
+from dashboard.filters import DEFAULT_SPAN, Filters, Span
+from dashboard.scope import called, names, seen
+from telemetry.lookup import exchanges_called
+from telemetry.models import BodyRow, ExchangeRow, PieceRow
 
 Row = dict[str, Any]
 HEAVY = ("usage", "error_message")
 """Up to 100 kB a row: only in the view of one request."""
 PREVIEWS = ("request_preview", "response_preview")
 COLUMNS = tuple(str(field.attname) for field in ExchangeRow._meta.concrete_fields)
-DEFAULT_SPAN = timedelta(hours=24)
-WITHOUT_ERROR = (Outcome.COMPLETED, Outcome.CANCELLED)
 # The expression of the index `exchange_previews` (telemetry's migration 0003), or it would not serve.
 WORDS_IN_PREVIEWS = (
     "to_tsvector('simple', request_preview || ' ' || response_preview) @@ websearch_to_tsquery('simple', %s)"
@@ -43,7 +39,7 @@ class Storage:
 
 def requests_for_list(viewer: Viewer, filters: Filters) -> "QuerySet[ExchangeRow]":
     """Newest first. Page through it with `page`."""
-    return ExchangeRow.objects.filter(_seen(viewer, filters.domain), *_conditions(viewer, filters)).order_by("-id")
+    return ExchangeRow.objects.filter(seen(viewer, filters.domain), *_conditions(viewer, filters)).order_by("-id")
 
 
 def page(
@@ -64,7 +60,7 @@ def columns_of_list(viewer: Viewer) -> tuple[str, ...]:
 
 def request_for_view(viewer: Viewer, name: str) -> ExchangeRow | None:
     """By its id, or the newest of this id of the API's; with its bodies where the viewer may see them."""
-    rows = exchanges_called(name).filter(_seen(viewer, None))
+    rows = exchanges_called(name).filter(seen(viewer, None))
     return (rows.select_related("body") if viewer.may_see_bodies else rows).first()
 
 
@@ -75,58 +71,20 @@ def name_references(rows: list[Row]) -> None:
         ("client_key", ClientKey, "name"),
         ("credential", Credential, "name"),
     ):
-        names = _names(model, field, (row[f"{reference}_id"] for row in rows))
+        found = names(model, field, (row[f"{reference}_id"] for row in rows))
         for row in rows:
-            row[reference] = names.get(row[f"{reference}_id"])
-
-
-def token_stats(viewer: Viewer, span: Span) -> list[Row]:
-    """Since a moment, a row for each domain that had requests."""
-    return _with_hosts(
-        _rows_of(viewer, span)
-        .values("domain_id")
-        .annotate(
-            input=Sum("input_tokens"),
-            output=Sum("output_tokens"),
-            cache_read=Sum("cache_read_tokens"),
-            cache_write=Sum("cache_write_5m_tokens") + Sum("cache_write_1h_tokens"),
-            count=Count("*"),
-            query_evaluations=Count("id", filter=Q(kind=Kind.QUERY_EVALUATION)),
-            inferences=Count("id", filter=Q(kind=Kind.INFERENCE)),
-            tools=Sum("tool_calls"),
-            last=Max("started_at"),
-        )
-        .order_by()
-    )
-
-
-def storage_stats(viewer: Viewer, span: Span) -> list[Row]:
-    """Since a moment, a row for each domain and kind of request."""
-    tokens = [name for name in COLUMNS if name.endswith("_tokens")]
-    stats = _with_hosts(
-        _rows_of(viewer, span)
-        .values("domain_id", "kind")
-        .annotate(
-            count=Count("*"),
-            errors=Count("id", filter=~Q(outcome__in=WITHOUT_ERROR)),
-            **{f"sum_of_{name}": Sum(name) for name in tokens},
-        )
-        .order_by()
-    )
-    for row in stats:
-        row |= {name: row.pop(f"sum_of_{name}") for name in tokens} | {"request_type": row["kind"]}
-    return sorted(stats, key=lambda row: (row["domain"] or "", row["kind"]))
+            row[reference] = found.get(row[f"{reference}_id"])
 
 
 def bytes_stored(viewer: Viewer, span: Span) -> list[Storage]:
     """What the bodies since that moment take, and the pieces that they use, some of which are older."""
     since = span.since or timezone.now() - DEFAULT_SPAN
-    seen = _seen(viewer, span.domain)
-    bodies = _sums(BodyRow.objects.filter(seen, exchange_id__gte=first_id_at(since)))
-    pieces = _sums(PieceRow.objects.filter(seen, last_used_on__gte=since.date()))
-    names = _names(Domain, "host", bodies.keys() | pieces.keys())
+    of_viewer = seen(viewer, span.domain)
+    bodies = _sums(BodyRow.objects.filter(of_viewer, exchange_id__gte=first_id_at(since)))
+    pieces = _sums(PieceRow.objects.filter(of_viewer, last_used_on__gte=since.date()))
+    hosts = names(Domain, "host", bodies.keys() | pieces.keys())
     totals = [
-        Storage(names.get(domain_id), *bodies.get(domain_id, (0, 0)), *pieces.get(domain_id, (0, 0)))
+        Storage(hosts.get(domain_id), *bodies.get(domain_id, (0, 0)), *pieces.get(domain_id, (0, 0)))
         for domain_id in bodies.keys() | pieces.keys()
     ]
     return sorted(totals, key=lambda total: total.domain or "")
@@ -138,18 +96,6 @@ def _sums(rows: "QuerySet[Any]") -> dict[UUID, tuple[int, int]]:
     return {row["domain_id"]: (row["number"], row["size"]) for row in sums}
 
 
-def _rows_of(viewer: Viewer, span: Span) -> "QuerySet[ExchangeRow]":
-    since = span.since or timezone.now() - DEFAULT_SPAN
-    return ExchangeRow.objects.filter(_seen(viewer, span.domain), id__gte=first_id_at(since))
-
-
-def _seen(viewer: Viewer, host: str | None) -> Q:
-    """A domain of somebody else's is like one that does not exist."""
-    if host is None:
-        return Q() if viewer.domain_ids is None else Q(domain_id__in=viewer.domain_ids)
-    return Q(domain_id__in=_ids(_register(Domain, viewer).filter(host=hosts.normalise(host))))
-
-
 def _conditions(viewer: Viewer, filters: Filters) -> list[Any]:
     exact = {"model": filters.model, "outcome": filters.outcome, "kind": filters.kind, "session_id": filters.session}
     found: list[Any] = [Q(**{name: value}) for name, value in exact.items() if value is not None]
@@ -158,9 +104,9 @@ def _conditions(viewer: Viewer, filters: Filters) -> list[Any]:
     if filters.until:
         found.append(Q(id__lt=first_id_at(filters.until)))
     if filters.key is not None:
-        found.append(Q(client_key_id__in=_called(ClientKey, viewer, filters.key)))
+        found.append(Q(client_key_id__in=called(ClientKey, viewer, filters.key)))
     if filters.credential is not None:
-        found.append(Q(credential_id__in=_called(Credential, viewer, filters.credential)))
+        found.append(Q(credential_id__in=called(Credential, viewer, filters.credential)))
     if filters.status is not None:
         found.append(_with_status(filters.status))
     if filters.text is not None:
@@ -183,32 +129,3 @@ def _saying(text: str) -> Any:
     for word in words:
         said &= Q(request_preview__icontains=word) | Q(response_preview__icontains=word)
     return said
-
-
-def _called(model: type[Model], viewer: Viewer, name: str) -> list[UUID]:
-    row_id = as_uuid(name)
-    return [row_id] if row_id else _ids(_register(model, viewer).filter(name=name))
-
-
-def _register(model: type[Model], viewer: Viewer) -> "QuerySet[Any]":
-    rows: QuerySet[Any] = model._default_manager.all()
-    if viewer.domain_ids is None:
-        return rows
-    return rows.filter(**{"id__in" if model is Domain else "domain_id__in": viewer.domain_ids})
-
-
-def _ids(rows: "QuerySet[Any]") -> list[UUID]:
-    return list(rows.order_by().values_list("id", flat=True))
-
-
-def _names(model: type[Model], field: str, ids: Iterable[UUID | None]) -> dict[UUID | None, str]:
-    wanted = {row_id for row_id in ids if row_id}
-    return dict(model._default_manager.filter(id__in=wanted).order_by().values_list("id", field)) if wanted else {}
-
-
-def _with_hosts(rows: Iterable[Any]) -> list[Row]:
-    found = list(rows)
-    names = _names(Domain, "host", (row["domain_id"] for row in found))
-    return [
-        {"domain": names.get(domain_id := row.pop("domain_id"), domain_id and str(domain_id))} | row for row in found
-    ]

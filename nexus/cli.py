@@ -8,7 +8,9 @@ from typing import Any
 import click
 from django.core.exceptions import ImproperlyConfigured
 
+from nexus.commands.rollups import verify_rollups
 from nexus.commands.setup import setup
+from nexus.commands.stats import stats
 
 
 class Sentences(click.Group):
@@ -174,6 +176,10 @@ def variables() -> None:
         default = f"`{variable.default}`" if variable.default else ""
         mark = "*" if variable.is_secret else ""
         click.echo(f"| `{variable.name}`{mark} | {default} | {variable.help} |")
+
+
+main.add_command(stats)
+main.add_command(verify_rollups)
 
 
 if __name__ == "__main__":

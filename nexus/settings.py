@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import environ
+from celery.schedules import crontab
 from django.core.exceptions import ImproperlyConfigured
 
 from nexus import env, keyfile
@@ -208,6 +209,8 @@ CELERY_BEAT_SCHEDULE = {
     "adopt-spools": {"task": "telemetry.tasks.adopt_spools", "schedule": 60},
     "clean-record": {"task": "telemetry.tasks.clean_record", "schedule": 3600},
     "note-last-use": {"task": "telemetry.tasks.note_last_use", "schedule": 60},
+    "roll-up": {"task": "telemetry.tasks.roll_up", "schedule": 10, "options": {"expires": 10}},
+    "verify-rollups": {"task": "telemetry.tasks.verify_rollups", "schedule": crontab(hour=3, minute=17)},
 }
 
 LOGGING = {

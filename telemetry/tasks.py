@@ -13,6 +13,7 @@ from accounts.models import touch_last_used
 from accounts.register import load
 from telemetry.conf import RecordConf
 from telemetry.models import ExchangeRow
+from telemetry.money import rollups, verification
 from telemetry.record.adoption import adopt
 from telemetry.record.policies import Policies
 from telemetry.record.retention import Freed, clean, clean_ledger, expired
@@ -21,6 +22,9 @@ from telemetry.record.store import Store
 
 logger = logging.getLogger(__name__)
 
+ROLL_UP_SECONDS = 5
+"""Of each run: without Redis one thread has all tasks to do."""
+VERIFIED = timedelta(hours=48)
 LOOK_BACK = timedelta(minutes=10)
 """Longer than a task is ever late; what is older is noted by the next use."""
 
@@ -52,3 +56,21 @@ def clean_record() -> None:
     clean_ledger()
     if freed:
         logger.info("retention freed %s", freed)
+
+
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
+def roll_up() -> int:
+    """Sums by the hour what was stored or changed."""
+    return rollups.roll_up(seconds=ROLL_UP_SECONDS)
+
+
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
+def verify_rollups() -> None:
+    """Compares the sums of the last two days with the record, and repairs them. It should find nothing."""
+    now = timezone.now()
+    for hour in verification.hours_between(now - VERIFIED, now):
+        if found := verification.check(hour):
+            is_repaired = verification.repair(hour)
+            logger.error(
+                "%s sums were wrong, %s: %s", len(found), "repaired" if is_repaired else "not repaired", found[0]
+            )

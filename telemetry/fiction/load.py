@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from django.db import connection
+from django.db import connection, transaction
 
 from telemetry.fiction.traffic import Made
 from telemetry.models import ExchangeRow
+from telemetry.money.marks import mark
 from telemetry.record.exchange import Closed, columns
 from telemetry.record.insert import Row, insert
 from telemetry.record.store import ROW_COLUMNS, store
@@ -19,7 +20,10 @@ def load(made: Iterable[Made]) -> Iterator[int]:
     """Tells after each batch how many exchanges it had. Bodies go the way of real ones, with pieces and all."""
     stories = iter(made)
     while batch := list(islice(stories, BATCH)):
-        _write([_row(one) for one in batch if one.bodies is None])
+        silent = [one for one in batch if one.bodies is None]
+        with transaction.atomic():
+            _write([_row(one) for one in silent])
+            mark((one.exchange.id, one.exchange.domain_id) for one in silent)
         talked = [Closed(one.exchange, one.bodies) for one in batch if one.bodies is not None]
         for start in range(0, len(talked), BATCH_WITH_BODIES):
             store(talked[start : start + BATCH_WITH_BODIES])

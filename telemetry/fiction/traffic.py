@@ -9,10 +9,14 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from accounts.ids import first_id_at
 from telemetry.fiction.cast import Caller
 from telemetry.fiction.talk import Talk, frame
 from telemetry.fiction.words import Sentences
+from telemetry.money.charges import charges_of
+from telemetry.money.pricing import PriceList
 from telemetry.record.exchange import Bodies, Exchange, Kind, Outcome
 
 SESSIONS_AT_ONCE = 60
@@ -68,7 +72,10 @@ class _Session:
 class Traffic:
     """The same seed tells the same story."""
 
-    def __init__(self, callers: list[Caller], seed: int, bodies_share: float = 0.0) -> None:
+    def __init__(
+        self, callers: list[Caller], seed: int, bodies_share: float = 0.0, prices: PriceList | None = None
+    ) -> None:
+        self._prices = prices or PriceList()
         self._random = Random(seed)  # noqa: S311 (a story, not a secret)
         self._callers = callers
         self._caller_weights = list(accumulate(caller.weight for caller in callers))
@@ -114,7 +121,7 @@ class Traffic:
         session.turn += 1
         (kind,) = random.choices(self._kinds, cum_weights=self._kind_weights)
         bodies = session.talk.turn() if session.talk and kind is Kind.INFERENCE else None
-        exchange = self._exchange(session, moment, kind, bodies)
+        exchange = self._priced(self._exchange(session, moment, kind, bodies))
         asked = self._sentences.with_ticket()[:PREVIEW_LENGTH]
         answered = self._sentences.one()[:PREVIEW_LENGTH] if exchange.status == 200 else ""
         return Made(exchange, asked, answered, bodies)
@@ -150,6 +157,10 @@ class Traffic:
             upstream_request_id=f"req_01{random.getrandbits(88):022x}",
             **self._end(session, bodies),
         )
+
+    def _priced(self, exchange: Exchange) -> Exchange:
+        cost = self._prices.cost(charges_of(exchange), exchange.started_at)
+        return msgspec.structs.replace(exchange, pricing=cost.pricing, cost=cost.amount, price_ids=cost.ids)
 
     def _end(self, session: _Session, bodies: Bodies | None) -> dict[str, Any]:
         if self._random.random() < COMPLETED_SHARE:

@@ -14,6 +14,7 @@ from accounts.ids import moment_of, new_id
 from telemetry.models import HourMark
 from telemetry.record.insert import insert
 
+HOUR_MS = 3_600_000
 COLUMNS = ("id", "state_id", "hour", "domain_id", "stamp")
 AGAIN = '("id") DO UPDATE SET "stamp" = EXCLUDED."stamp"'
 
@@ -34,7 +35,8 @@ class Hour(NamedTuple):
 
 def mark(exchanges: Iterable[tuple[UUID, UUID | None]]) -> None:
     """Of each exchange its id and the id of its domain. Call it within the transaction that stores or changes them."""
-    mark_hours({Hour(hour_of(exchange_id), domain_id) for exchange_id, domain_id in exchanges})
+    one_of_each = {((exchange_id.int >> 80) // HOUR_MS, domain_id): exchange_id for exchange_id, domain_id in exchanges}
+    mark_hours(Hour(hour_of(exchange_id), domain_id) for (_, domain_id), exchange_id in one_of_each.items())
 
 
 def mark_hours(hours: Iterable[Hour]) -> None:

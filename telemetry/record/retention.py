@@ -17,6 +17,7 @@ from accounts.ids import first_id_at
 from accounts.models import Domain
 from telemetry.conf import RecordConf
 from telemetry.models import BodyRow, ExchangeRow, LedgerRow, PieceRow
+from telemetry.money.rollups import make_final, roll_up_until
 
 BATCH_ROWS = 1000
 MAX_BATCHES = 500
@@ -105,6 +106,8 @@ def clean(of: Expired, max_batches: int | None = MAX_BATCHES) -> Freed:
     freed = _in_batches(lambda: _free_bodies(of.bodies()), max_batches)
     if not of.bodies().exists():
         freed += _in_batches(lambda: _free_pieces(of.pieces()), max_batches)
+    if of.rows_before is not None:
+        roll_up_until(of.domain_id, of.rows_before)
     return freed + _in_batches(lambda: _free_exchanges(of.exchanges()), max_batches)
 
 
@@ -136,7 +139,7 @@ def _free_pieces(rows: Rows) -> Freed:
 
 
 def _free_exchanges(rows: Rows) -> Freed:
-    ids = [row_id for (row_id,) in _locked(rows, "id")]
+    ids = make_final(_locked(rows, "id", "domain_id"))
     bodies = BodyRow.objects.filter(exchange_id__in=ids)  # those that came between, and what a bounded run has left
     freed = _free_bodies(bodies)
     return freed + Freed(exchanges=_deleted(ExchangeRow.objects.filter(id__in=ids)))
@@ -167,10 +170,10 @@ def _deleted(rows: Rows) -> int:
 
 
 def _domain_ids() -> list[UUID]:
-    return sorted({domain_id for model in (ExchangeRow, BodyRow, PieceRow) for domain_id in _domain_ids_in(model)})
+    return sorted({domain_id for model in (ExchangeRow, BodyRow, PieceRow) for domain_id in domain_ids_in(model)})
 
 
-def _domain_ids_in(model: type[Model]) -> Iterator[UUID]:
+def domain_ids_in(model: type[Model]) -> Iterator[UUID]:
     """Leaps through the index from domain to domain: DISTINCT would read all of it."""
     ids = (
         model._default_manager.filter(domain_id__isnull=False).order_by("domain_id").values_list("domain_id", flat=True)

@@ -6,6 +6,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from telemetry.models import ExchangeRow
+from telemetry.money.marks import mark
+from telemetry.money.rollups import roll_up
 from telemetry.record.exchange import COLUMNS, Exchange, columns
 from tests.telemetry.facts import exchange
 
@@ -16,6 +18,12 @@ def get(client: Client, path: str = LIST, **query: Any) -> Any:
     response = client.get(path, query)
     assert response.status_code == 200, response.content
     return response.json()
+
+
+def figures(client: Client, path: str, **query: Any) -> Any:
+    """Of all that is on record by now."""
+    roll_up(at_once=True)
+    return get(client, path, **query)
 
 
 def refusal(client: Client, path: str, query: dict[str, str]) -> str:
@@ -42,6 +50,7 @@ def bare_exchange(**facts: Any) -> Exchange:
     """On record without bodies, and without a domain where none is named."""
     one = exchange(**facts)
     ExchangeRow.objects.create(**dict(zip(COLUMNS, columns(one), strict=True)))
+    mark([(one.id, one.domain_id)])
     return one
 
 

@@ -12,8 +12,9 @@ from accounts.ids import first_id_at, new_id
 from accounts.models import Domain
 from dashboard.timelimit import time_limited
 from telemetry.models import BodyRow, PieceRow
+from telemetry.money.rollups import roll_up
 from telemetry.record.exchange import Kind, Outcome
-from tests.dashboard.asking import bare_exchange, get, reads, refusal
+from tests.dashboard.asking import bare_exchange, figures, get, reads, refusal
 from tests.telemetry.facts import stored_exchange
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -26,7 +27,7 @@ def test_tokens_are_counted_by_domain(script: Client, domain: Domain, other_doma
     stored_exchange(domain_id=other_domain.id)
     long_ago = now - timedelta(hours=25)
     stored_exchange(domain_id=domain.id, id=first_id_at(long_ago), started_at=long_ago)
-    stats = get(script, "/token-stats")
+    stats = figures(script, "/token-stats")
     assert stats["claude.example.com"] == {
         "inputTokens": 30,
         "outputTokens": 60,
@@ -36,26 +37,28 @@ def test_tokens_are_counted_by_domain(script: Client, domain: Domain, other_doma
         "queryEvaluationCount": 1,
         "inferenceCount": 2,
         "toolCallCount": 3,
+        "cost": "0.0000000000",
+        "unpricedCount": 0,
         "lastUpdated": int(now.timestamp() * 1000),
     }
     assert stats.keys() == {"claude.example.com", "other.example.com"}
-    assert get(script, "/token-stats", domain="other.example.com").keys() == {"other.example.com"}
-    assert get(script, "/token-stats", domain="nobody.example.com") == {}
+    assert figures(script, "/token-stats", domain="other.example.com").keys() == {"other.example.com"}
+    assert figures(script, "/token-stats", domain="nobody.example.com") == {}
     since = (now - timedelta(days=2)).isoformat()
-    assert get(script, "/token-stats", since=since)["claude.example.com"]["requestCount"] == 4
+    assert figures(script, "/token-stats", since=since)["claude.example.com"]["requestCount"] == 4
 
 
 def test_requests_without_a_domain_are_counted_too(script: Client) -> None:
     bare_exchange(outcome=Outcome.REFUSED, status=401)
-    assert get(script, "/token-stats")["(none)"]["requestCount"] == 1
-    assert get(script, "/api/storage-stats")["stats"][0]["domain"] is None
+    assert figures(script, "/token-stats")["(none)"]["requestCount"] == 1
+    assert figures(script, "/api/storage-stats")["stats"][0]["domain"] is None
 
 
 def test_figures_of_the_record_by_domain_and_kind(script: Client, domain: Domain) -> None:
     for outcome in (Outcome.COMPLETED, Outcome.CANCELLED, Outcome.API_ERROR):
         stored_exchange(b"x" * 50, domain_id=domain.id, outcome=outcome)
     stored_exchange(domain_id=domain.id, kind=Kind.QUOTA)
-    answer = get(script, "/api/storage-stats")
+    answer = figures(script, "/api/storage-stats")
     assert answer["status"] == "ok"
     assert answer["stats"] == [
         {
@@ -81,7 +84,7 @@ def test_figures_of_what_bodies_take(script: Client, domain: Domain) -> None:
     PieceRow.objects.create(
         id=new_id(), domain=domain, last_used_on=datetime.now(UTC).date(), size_bytes=9, stored_bytes=7, data=b""
     )
-    (storage,) = get(script, "/api/storage-stats")["storage"]
+    (storage,) = figures(script, "/api/storage-stats")["storage"]
     assert storage == {
         "domain": "claude.example.com",
         "bodies": 2,
@@ -96,6 +99,7 @@ def test_figures_cost_the_same_for_one_domain_and_for_many(
 ) -> None:
     for one in (domain, other_domain):
         stored_exchange(domain_id=one.id)
+    roll_up()
     for path, count in (("/token-stats", 2), ("/api/storage-stats", 5)):
         with CaptureQueriesContext(connection) as queries:
             get(script, path)
@@ -121,7 +125,7 @@ def test_a_question_that_takes_too_long_is_answered_with_a_sentence(
         return []
 
     monkeypatch.setattr("dashboard.api.time_limited", lambda: time_limited(0.05))
-    monkeypatch.setattr("dashboard.queries.token_stats", slow)
+    monkeypatch.setattr("dashboard.figures.token_stats", slow)
     answer = script.get("/token-stats")
     assert answer.status_code == 503
     assert "Ask for less" in answer.json()["error"]

@@ -12,13 +12,15 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.ids import new_id
 from accounts.models import ClientKey, Credential, Domain, Membership
+from telemetry.money.rollups import roll_up
 from telemetry.record.exchange import Exchange, Outcome
 from tests.dashboard.asking import LIST, bare_exchange, ids, preview
 from tests.telemetry.facts import stored_exchange
 
 pytestmark = pytest.mark.django_db(transaction=True)
 EXPORT = "/api/requests/export"
-ENDPOINTS = (LIST, EXPORT, "/token-stats", "/api/storage-stats")
+FIGURES = ("/api/stats", "/api/stats/series", "/api/stats/breakdown", "/api/stats/choices")
+ENDPOINTS = (LIST, EXPORT, "/token-stats", "/api/storage-stats", *FIGURES)
 SECRET_WORD = "theirsecretword"
 
 
@@ -26,6 +28,7 @@ SECRET_WORD = "theirsecretword"
 def own(domain: Domain) -> Exchange:
     row = stored_exchange(domain_id=domain.id, session_id="ours", upstream_request_id="req_shared")
     preview(row, "our words", "our answer")
+    roll_up(at_once=True)
     return row
 
 
@@ -46,6 +49,7 @@ def foreign(other_domain: Domain, own: Exchange) -> Exchange:
     )
     preview(row, SECRET_WORD, SECRET_WORD)
     bare_exchange(outcome=Outcome.REFUSED, status=401, user_agent="of no domain")
+    roll_up(at_once=True)
     return row
 
 
@@ -68,7 +72,7 @@ def test_a_member_sees_the_rows_of_the_own_domain_alone(console: Client, own: Ex
     assert b"other.example.com" not in answers
 
 
-@pytest.mark.parametrize("path", [LIST, "/token-stats", "/api/storage-stats"])
+@pytest.mark.parametrize("path", [LIST, "/token-stats", "/api/storage-stats", *FIGURES])
 def test_a_foreign_domain_answers_like_an_unknown_one(
     console: Client, own: Exchange, foreign: Exchange, path: str
 ) -> None:
@@ -133,12 +137,42 @@ def test_rows_without_a_domain_are_for_those_who_see_all(script: Client, own: Ex
     assert (row["domain"], row["user_agent"]) == (None, "of no domain")
 
 
+@pytest.mark.parametrize("path", FIGURES)
+def test_figures_are_those_of_the_own_domain_alone(
+    console: Client, own: Exchange, foreign: Exchange, path: str
+) -> None:
+    everything = console.get(path, {"by": "key"} if path.endswith("breakdown") else {})
+    assert everything.status_code == 200
+    for word in (b"their", b"other.example.com", str(foreign.client_key_id).encode(), str(foreign.domain_id).encode()):
+        assert word not in everything.content
+    if path == "/api/stats":
+        assert everything.json()["totals"]["requests"] == 1
+
+
+@pytest.mark.parametrize("path", FIGURES)
+def test_no_filter_of_figures_reaches_a_foreign_hour(
+    console: Client, own: Exchange, foreign: Exchange, path: str
+) -> None:
+    nothing = console.get(path, {"model": "nobody"}).content
+    assert nothing != console.get(path).content
+    for query in (
+        {"key": str(foreign.client_key_id)},
+        {"key": "their key"},
+        {"credential": str(foreign.credential_id)},
+        {"credential": "theirs"},
+        {"model": "their-model"},
+        {"domain": "other.example.com"},
+    ):
+        assert console.get(path, query).content == nothing, query
+
+
 def test_a_staff_account_without_a_domain_sees_an_empty_record(own: Exchange, foreign: Exchange) -> None:
     client = Client()
     client.force_login(User.objects.create_user("nobody", is_staff=True))
     assert ids(client) == []
     assert client.get("/token-stats").json() == {}
-    assert client.get("/api/storage-stats").json() == {"status": "ok", "stats": [], "storage": []}
+    answer = client.get("/api/storage-stats").json()
+    assert (answer["stats"], answer["storage"]) == ([], [])
     assert client.get(f"{LIST}/{own.id}").status_code == 404
 
 

@@ -2,14 +2,17 @@
 
 import io
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db.models import Sum
 from django.utils import timezone
 
 from accounts.ids import first_id_at
 from accounts.models import ClientKey, Credential, Domain
-from telemetry.models import BodyRow, ExchangeRow, Kind, Outcome, PieceRow
+from telemetry.models import BodyRow, ExchangeRow, HourMark, HourRow, Kind, Outcome, PieceRow, PriceRow, Pricing
+from tests.telemetry.money.plain import sums_by_dimensions, sums_stored
 
 pytestmark = pytest.mark.django_db(transaction=True)
 EXCHANGES = 2000
@@ -36,6 +39,20 @@ def test_rows_are_plausible_and_in_the_order_of_time() -> None:
     assert {row.kind for row in rows} > {Kind.INFERENCE.value, Kind.COUNT_TOKENS.value}
     assert sum(row.output_tokens > 0 for row in rows) > EXCHANGES * 0.9
     assert 30 < len({row.session_id for row in rows}) < 200
+
+
+def test_it_has_costs_and_is_summed() -> None:
+    rates = dict.fromkeys(("input", "output", "cache_write_5m", "cache_write_1h", "cache_read"), Decimal(3))
+    PriceRow.objects.all().delete()
+    PriceRow.objects.create(pattern="*-4-5", valid_from=timezone.now() - timedelta(days=99), source="test", **rates)
+    assert " hours summed, " in fill(exchanges=500)
+    assert not HourMark.objects.exists()
+    assert HourRow.objects.aggregate(requests=Sum("requests"))["requests"] == 500
+    priced = ExchangeRow.objects.filter(pricing=Pricing.PRICED)
+    assert priced.count() > 300
+    assert not priced.filter(cost__lte=0).exists()
+    assert ExchangeRow.objects.filter(pricing=Pricing.UNPRICED).exists()
+    assert sums_stored() == sums_by_dimensions()
 
 
 def test_it_makes_the_register_that_the_rows_refer_to() -> None:

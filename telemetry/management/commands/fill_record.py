@@ -15,6 +15,8 @@ from telemetry.fiction.cast import cast
 from telemetry.fiction.load import load
 from telemetry.fiction.traffic import Traffic
 from telemetry.models import ExchangeRow
+from telemetry.money import prices
+from telemetry.money.rollups import roll_up
 from telemetry.scale.plans import TABLES
 
 TOLD_EVERY_SECONDS = 5
@@ -42,17 +44,24 @@ class Command(BaseCommand):
             raise CommandError("The record has exchanges. Add --force to put made-up ones between them.")
         count = options["exchanges"]
         end = timezone.now()
-        traffic = Traffic(cast(options["domains"]), options["seed"], options["with_bodies"])
+        traffic = Traffic(cast(options["domains"]), options["seed"], options["with_bodies"], prices.load())
         done, started, told = 0, perf_counter(), perf_counter()
         for number in load(traffic.exchanges(count, end - timedelta(days=options["days"]), end)):
             done += number
             if done == count or perf_counter() - told > TOLD_EVERY_SECONDS:
                 told = perf_counter()
                 self._tell(f"{done:,} of {count:,} exchanges, {done / (told - started):,.0f} a second")
+        self._sum_up()
         with connection.cursor() as cursor:
             # Without it both plan by guesses, and PostgreSQL searches words in a long list that is not in order yet.
             tables = ", ".join(sorted(TABLES))
             cursor.execute(f"VACUUM (ANALYZE) {tables}" if connection.vendor == "postgresql" else "ANALYZE")
+
+    def _sum_up(self) -> None:
+        started, hours = perf_counter(), 0
+        while summed := roll_up(seconds=TOLD_EVERY_SECONDS, at_once=True):
+            hours += summed
+            self._tell(f"{hours:,} hours summed, {hours / (perf_counter() - started):,.0f} a second")
 
     def _tell(self, line: str) -> None:
         self.stderr.write(line, style_func=str)  # progress is no error: not in red

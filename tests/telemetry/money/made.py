@@ -13,7 +13,7 @@ from telemetry.money.histogram import BOUNDS_MS
 from telemetry.record.exchange import Closed, Kind, Outcome, Pricing
 from tests.telemetry.facts import exchange
 
-NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+NOON = datetime(2025, 6, 11, 12, tzinfo=UTC)
 SOME_IDS: list[UUID | None] = [None, UUID(int=1), UUID(int=2)]
 MILLISECONDS = st.sampled_from([0, *BOUNDS_MS, *(bound + 1 for bound in BOUNDS_MS)]) | st.integers(0, 2_000_000)
 COSTS = st.decimals(0, 8000, places=10) | st.just(Decimal("0.0000000001"))

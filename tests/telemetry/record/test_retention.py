@@ -14,7 +14,8 @@ from pytest_django import Settings
 from accounts.ids import first_id_at, new_id
 from accounts.models import Domain
 from nexus.cli import main
-from telemetry.models import BodyRow, ExchangeRow, LedgerRow, PieceRow
+from telemetry.models import BodyRow, ExchangeRow, HourMark, HourRow, LedgerRow, PieceRow
+from telemetry.money.marks import mark
 from telemetry.record import retention
 from telemetry.record.bodies import ZSTD, compress
 from telemetry.record.exchange import Closed
@@ -272,3 +273,16 @@ def test_the_command_says_what_it_would_free_and_frees_it(domain: Domain) -> Non
     wet = CliRunner().invoke(main, ["clean"])
     assert (wet.exit_code, wet.output) == (0, f"{domain.host}: {freed}\nDeleted {freed}.\n")
     assert BodyRow.objects.count() == 1
+
+
+def test_the_sums_of_an_hour_outlive_its_exchanges(domain: Domain) -> None:
+    """Also where nobody had made them yet; and what comes too late does not replace them."""
+    row = add_exchange(domain.id, 101 * DAY)
+    mark([(row, domain.id)])
+    assert cleaned(domain).exchanges == 1
+    assert HourRow.objects.values_list("requests", flat=True).get() == 1
+    late = add_exchange(domain.id, 101 * DAY)
+    mark([(late, domain.id)])
+    assert cleaned(domain).exchanges == 1
+    assert HourRow.objects.values_list("requests", flat=True).get() == 1
+    assert not HourMark.objects.exists()

@@ -1,0 +1,227 @@
+"""Figures, all of them from the sums by the hour: named after what they serve, and no further than a viewer may see."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db.models import BigIntegerField, Func, Max, Model, Q, QuerySet, Sum
+from django.utils import timezone
+
+from accounts.access import Viewer
+from accounts.models import ClientKey, Credential, Domain
+from dashboard.filters import DEFAULT_SPAN, EPOCH, By, Figures, NotAsked, Span, Step
+from dashboard.scope import called, names, seen
+from dashboard.sums import TOKENS, WITHOUT_ERROR, Sums, grouped, sums_of, total
+from telemetry.models import HourKind, HourRow
+from telemetry.money.marks import start_of_hour
+from telemetry.money.sums import HOUR, as_usd, cost_sum
+
+Row = dict[str, Any]
+MAX_POINTS = 300
+MAX_CHOICES = 1000
+
+
+COLUMN_OF = {
+    By.MODEL: "model",
+    By.KEY: "client_key_id",
+    By.DOMAIN: "domain_id",
+    By.CREDENTIAL: "credential_id",
+    By.KIND: "kind",
+}
+NAMED_BY: dict[By, tuple[type[Model], str]] = {
+    By.KEY: (ClientKey, "name"),
+    By.DOMAIN: (Domain, "host"),
+    By.CREDENTIAL: (Credential, "name"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Hours:
+    """Whole ones."""
+
+    since: datetime
+    until: datetime
+
+    @property
+    def before(self) -> "Hours":
+        """As many, right before."""
+        return Hours(self.since - (self.until - self.since), self.since)
+
+    @property
+    def count(self) -> int:
+        return (self.until - self.since) // HOUR
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    at: datetime
+    figures: Sums
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Of a breakdown: what one model, key, domain, credential or kind came to."""
+
+    id: UUID | str | None
+    name: str | None
+    figures: Sums
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    id: UUID
+    name: str | None
+
+
+def token_stats(viewer: Viewer, span: Span) -> list[Row]:
+    """Since the hour of a moment, a row for each domain that had requests."""
+    columns = {"input": "input_tokens", "output": "output_tokens", "cache_read": "cache_read_tokens"}
+    rows = (
+        _since(viewer, span)
+        .values("domain_id")
+        .annotate(
+            **{name: Sum(column) for name, column in columns.items()},
+            cache_write=Sum("cache_write_5m_tokens") + Sum("cache_write_1h_tokens"),
+            count=Sum("requests"),
+            query_evaluations=Sum("requests", filter=Q(kind=HourKind.QUERY_EVALUATION), default=0),
+            inferences=Sum("requests", filter=Q(kind=HourKind.INFERENCE), default=0),
+            tools=Sum("tool_calls"),
+            without_price=Sum("unpriced"),
+            units=cost_sum(),
+            last=Max("last_started_at"),
+        )
+        .order_by()
+    )
+    return [row | {"cost": as_usd(row.pop("units"))} for row in _with_hosts(rows)]
+
+
+def storage_stats(viewer: Viewer, span: Span) -> list[Row]:
+    """Since the hour of a moment, a row for each domain and kind of request."""
+    errors = Sum("requests") - sum((Sum(outcome.value) for outcome in WITHOUT_ERROR[1:]), Sum(WITHOUT_ERROR[0].value))
+    stats = _with_hosts(
+        _since(viewer, span)
+        .values("domain_id", "kind")
+        .annotate(count=Sum("requests"), errors=errors, **{f"sum_of_{name}": Sum(name) for name in TOKENS})
+        .order_by()
+    )
+    for row in stats:
+        row |= {name: row.pop(f"sum_of_{name}") for name in TOKENS} | {"request_type": row["kind"]}
+    return sorted(stats, key=lambda row: (row["domain"] or "", row["kind"]))
+
+
+def hours_of(asked: Figures) -> Hours:
+    """Whole hours: those in which the span begins and ends count in full. Raises NotAsked."""
+    next_hour = start_of_hour(timezone.now()) + HOUR
+    until = min(_hour_from(asked.until), next_hour) if asked.until else next_hour
+    since = counted_since(asked.since)
+    if since >= until:
+        raise NotAsked("`since` has to be earlier than `until`, and than now.")
+    return Hours(since, until)
+
+
+def counted_since(since: datetime | None) -> datetime:
+    """The beginning of its hour."""
+    return start_of_hour((since or timezone.now() - DEFAULT_SPAN).astimezone(UTC))
+
+
+def totals(viewer: Viewer, asked: Figures, hours: Hours) -> Sums:
+    return sums_of(total(_rows(viewer, asked, hours)))
+
+
+def series(viewer: Viewer, asked: Figures, hours: Hours, step: Step | None) -> tuple[int, list[Point]]:
+    """The hours of a point, and all points, also those in which nothing was. Where there would be more than 300 of the
+    step, a point is several of them."""
+    unit = 24 if step is Step.DAY or (step is None and hours.count > MAX_POINTS) else 1
+    first = hours.since.replace(hour=0) if unit == 24 else hours.since
+    units = -(-((hours.until - first) // HOUR) // unit)
+    width = unit * -(-units // MAX_POINTS)
+    number = (_HourNumber("hour") - (first - EPOCH) // HOUR) / width
+    rows = _rows(viewer, asked, hours).annotate(number=number).values("number")
+    found = {row["number"]: row for row in grouped(rows)}
+    ats = _steps(first, hours.until, width * HOUR)
+    return width, [Point(max(at, hours.since), sums_of(found.get(place, {}))) for place, at in enumerate(ats)]
+
+
+def breakdown(viewer: Viewer, asked: Figures, hours: Hours, by: By, limit: int) -> tuple[list[Part], Sums | None]:
+    """Those with the most requests first; and what all others come to, where there are more than *limit*."""
+    column = COLUMN_OF[by]
+    rows = _rows(viewer, asked, hours).values(column)
+    found = list(grouped(rows, "-all_requests", "-all_cost", column)[: limit + 1])
+    shown = found[:limit]
+    named = _names_of(by, [row[column] for row in shown])
+    parts = [Part(row[column], named.get(row[column]), sums_of(row)) for row in shown]
+    if len(found) <= limit:
+        return parts, None
+    everything = total(_rows(viewer, asked, hours))
+    return parts, sums_of({name: value - sum(row[name] for row in shown) for name, value in everything.items()})
+
+
+def choices(viewer: Viewer, asked: Figures, hours: Hours) -> dict[str, list[str] | list[Choice]]:
+    """What there is to choose from in those hours."""
+    rows = _rows(viewer, asked, hours).order_by()
+    found: dict[str, list[str] | list[Choice]] = {}
+    for by, column in COLUMN_OF.items():
+        values = list(
+            rows.filter(**{f"{column}__isnull": False}).values_list(column, flat=True).distinct()[:MAX_CHOICES]
+        )
+        found[f"{by.value}s"] = _choices(by, values) if by in NAMED_BY else sorted(values)
+    return found
+
+
+class _HourNumber(Func):
+    """Hours since 1970."""
+
+    template = "CAST(EXTRACT(EPOCH FROM %(expressions)s) / 3600 AS bigint)"
+    output_field = BigIntegerField()
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        template = "(CAST(strftime('%%%%s', %(expressions)s) AS integer) / 3600)"
+        return self.as_sql(compiler, connection, template=template, **context)
+
+
+def _rows(viewer: Viewer, asked: Figures, hours: Hours) -> "QuerySet[HourRow]":
+    found = [seen(viewer, asked.domain), Q(hour__gte=hours.since, hour__lt=hours.until)]
+    if asked.key is not None:
+        found.append(Q(client_key_id__in=called(ClientKey, viewer, asked.key)))
+    if asked.credential is not None:
+        found.append(Q(credential_id__in=called(Credential, viewer, asked.credential)))
+    exact = {"model": asked.model, "kind": asked.kind}
+    found += [Q(**{name: value}) for name, value in exact.items() if value is not None]
+    return HourRow.objects.filter(*found)
+
+
+def _since(viewer: Viewer, span: Span) -> "QuerySet[HourRow]":
+    return HourRow.objects.filter(seen(viewer, span.domain), hour__gte=counted_since(span.since))
+
+
+def _hour_from(moment: datetime) -> datetime:
+    """The first that begins then or later."""
+    last_hour = datetime.max.replace(tzinfo=UTC) - 2 * HOUR
+    return start_of_hour(min(moment.astimezone(UTC), last_hour) + HOUR - timedelta(microseconds=1))
+
+
+def _steps(first: datetime, until: datetime, width: timedelta) -> Iterator[datetime]:
+    while first < until:
+        yield first
+        first += width
+
+
+def _choices(by: By, ids: list[UUID]) -> list[Choice]:
+    named = _names_of(by, ids)
+    return sorted((Choice(one, named.get(one)) for one in ids), key=lambda choice: (choice.name or "", choice.id))
+
+
+def _names_of(by: By, values: list[Any]) -> dict[Any, str]:
+    if by not in NAMED_BY:
+        return {value: value for value in values}
+    return names(*NAMED_BY[by], values)
+
+
+def _with_hosts(rows: Iterable[Any]) -> list[Row]:
+    found = list(rows)
+    hosts = names(Domain, "host", (row["domain_id"] for row in found))
+    return [
+        {"domain": hosts.get(domain_id := row.pop("domain_id"), domain_id and str(domain_id))} | row for row in found
+    ]

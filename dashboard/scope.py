@@ -1,0 +1,41 @@
+"""What a viewer may see, as conditions for queries; and the names of what rows refer to."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Model, Q, QuerySet
+
+from accounts import hosts
+from accounts.access import Viewer
+from accounts.models import Domain
+from telemetry.lookup import as_uuid
+
+
+def seen(viewer: Viewer, host: str | None) -> Q:
+    """A domain of somebody else's is like one that does not exist."""
+    if host is None:
+        return Q() if viewer.domain_ids is None else Q(domain_id__in=viewer.domain_ids)
+    return Q(domain_id__in=_ids(_register(Domain, viewer).filter(host=hosts.normalise(host))))
+
+
+def called(model: type[Model], viewer: Viewer, name: str) -> list[UUID]:
+    """By id, or by the exact name."""
+    row_id = as_uuid(name)
+    return [row_id] if row_id else _ids(_register(model, viewer).filter(name=name))
+
+
+def names(model: type[Model], field: str, ids: Iterable[UUID | None]) -> dict[UUID | None, str]:
+    wanted = {row_id for row_id in ids if row_id}
+    return dict(model._default_manager.filter(id__in=wanted).order_by().values_list("id", field)) if wanted else {}
+
+
+def _register(model: type[Model], viewer: Viewer) -> "QuerySet[Any]":
+    rows: QuerySet[Any] = model._default_manager.all()
+    if viewer.domain_ids is None:
+        return rows
+    return rows.filter(**{"id__in" if model is Domain else "domain_id__in": viewer.domain_ids})
+
+
+def _ids(rows: "QuerySet[Any]") -> list[UUID]:
+    return list(rows.order_by().values_list("id", flat=True))
