@@ -1,13 +1,12 @@
 """Django's settings. Environments differ by variables only; every variable is read through `nexus.env`."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from nexus import env, keyfile
+from nexus import env, keyfile, logs
 from proxy.conf import IntakeConf, UpstreamConf
 from telemetry.conf import RecordConf, SpoolConf
 
@@ -23,6 +22,9 @@ HOST = env.text("HOST", "127.0.0.1", help="Address that `nexus serve` listens on
 PORT = env.integer("PORT", 8000, help="Port that `nexus serve` listens on")
 NEXUS_DRAIN_SECONDS = env.seconds("NEXUS_DRAIN_SECONDS", 30, help="How long a stop waits for running exchanges")
 REDIS_URL = env.url("REDIS_URL", "", help="Redis that several processes share", schemes=("redis", "rediss"))
+TRUSTED_PEERS = env.networks(
+    "TRUSTED_PEERS", help="Networks (CIDR) whose x-nexus-request-id is kept and logged as the correlation id"
+)
 NEXUS_DATA.mkdir(parents=True, exist_ok=True, mode=0o700)
 
 # --- Secrets -----------------------------------------------------------------------------------------------
@@ -104,6 +106,7 @@ INSTALLED_APPS = [
     "dashboard",
 ]
 MIDDLEWARE = [
+    "nexus.requestid.middleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -210,15 +213,5 @@ CELERY_BEAT_SCHEDULE = {
     "note-last-use": {"task": "telemetry.tasks.note_last_use", "schedule": 60},
 }
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "stream": sys.stderr, "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": "WARNING"},
-    "loggers": {
-        **{name: {"level": LOG_LEVEL} for name in ("nexus", "proxy", "telemetry", "accounts")},
-        # It would warn of each ordinary stop of the embedded worker.
-        "celery.worker.control": {"level": "ERROR"},
-    },
-}
+LOG_JSON = env.boolean("LOG_JSON", not DEBUG, help="Log lines as JSON; default: outside DEBUG")
+LOGGING = logs.configuration(LOG_LEVEL, as_json=LOG_JSON)
