@@ -52,6 +52,13 @@ def boolean(name: str, default: bool, *, help: str) -> bool:
     return _read(name, default, parse, "use true or false", help)
 
 
+def choice(name: str, *, help: str) -> bool | None:
+    """Like `boolean`; None where nothing is said."""
+    value = boolean(name, False, help=help)
+    VARIABLES[name] = Variable(name, "", help)
+    return value if os.environ.get(name) else None
+
+
 def integer(name: str, default: int, *, help: str, minimum: int = 0) -> int:
     def parse(value: str) -> int:
         return _at_least(minimum, int(value))

@@ -213,5 +213,6 @@ CELERY_BEAT_SCHEDULE = {
     "note-last-use": {"task": "telemetry.tasks.note_last_use", "schedule": 60},
 }
 
-LOG_JSON = env.boolean("LOG_JSON", not DEBUG, help="Log lines as JSON; default: outside DEBUG")
+_says_json = env.choice("LOG_JSON", help="Log lines as JSON; not said: yes, but for people with DEBUG")
+LOG_JSON = not DEBUG if _says_json is None else _says_json
 LOGGING = logs.configuration(LOG_LEVEL, as_json=LOG_JSON)
