@@ -41,3 +41,25 @@ def validate_upstream_secret(secret: str) -> None:
         raise ValidationError("This is a client key of Nexus. Paste the key that Anthropic issued.")
     if len(secret) < 16:
         raise ValidationError("This is too short to be a key.")
+
+
+_MARKS = ("nxs_live_", "sk-ant-", "earer ", "hooks.slack.com", "gAAAAA", "://", "xox")
+_SECRETS = re.compile(
+    r"(?P<kind>nxs_live_|sk-ant-)[\w-]+"
+    r"|(?P<bearer>[Bb]earer )[\w.~+/=-]{8,}"
+    r"|(?P<slack>hooks\.slack\.com/)[\w/-]+"
+    r"|(?P<token>xox[a-z]-|gAAAAA)[\w=-]{8,}"
+    r"|(?P<scheme>://)(?P<user>[^\s/@:\"']*):[^\s/@\"']+(?=@)"
+)
+
+
+def without_secrets(text: str) -> str:
+    """For log lines and whatever else leaves the process as text: what looks like a secret is cut after its kind."""
+    if not any(mark in text for mark in _MARKS):
+        return text
+    return _SECRETS.sub(_cut, text)
+
+
+def _cut(found: "re.Match[str]") -> str:
+    start = next(value for name in ("kind", "bearer", "slack", "token", "scheme") if (value := found.group(name)))
+    return f"{start}{found.group('user') + ':' if found.group('scheme') else ''}…"

@@ -79,7 +79,7 @@ def _celery(*arguments: str) -> None:
         raise ImproperlyConfigured("REDIS_URL is not set: then `nexus serve` runs the background work itself.")
     from nexus.celery import app
 
-    sys.exit(app.start([*arguments]))
+    sys.exit(app.start(["--quiet", *arguments]))
 
 
 @main.command("issue-key")

@@ -7,6 +7,7 @@ Every reader takes the name, a default and one line of help; what was read is ke
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 T = TypeVar("T")
 N = TypeVar("N", int, float)
+Network = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,13 @@ def boolean(name: str, default: bool, *, help: str) -> bool:
     return _read(name, default, parse, "use true or false", help)
 
 
+def choice(name: str, *, help: str) -> bool | None:
+    """Like `boolean`; None where nothing is said."""
+    value = boolean(name, False, help=help)
+    VARIABLES[name] = Variable(name, "", help)
+    return value if os.environ.get(name) else None
+
+
 def integer(name: str, default: int, *, help: str, minimum: int = 0) -> int:
     def parse(value: str) -> int:
         return _at_least(minimum, int(value))
@@ -76,6 +85,13 @@ def names(name: str, default: tuple[str, ...] = (), *, help: str) -> tuple[str, 
         return tuple(part.strip() for part in value.split(",") if part.strip())
 
     return _read(name, default, parse, "", f"{help}, separated by commas")
+
+
+def networks(name: str, *, help: str) -> tuple[Network, ...]:
+    def parse(value: str) -> tuple[Network, ...]:
+        return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
+
+    return _read(name, (), parse, "use networks such as 10.0.0.0/8, separated by commas", f"{help}, comma separated")
 
 
 def url(name: str, default: str, *, help: str, schemes: tuple[str, ...] = ("http", "https")) -> str:

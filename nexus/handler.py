@@ -3,12 +3,13 @@ signal receiver, no middleware, no database. The stock handler costs two new thr
 
 import asyncio
 import functools
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 from django.http import Http404
 from django.urls import ResolverMatch, get_resolver
 
+from nexus.peers import Network, Peers
 from proxy import cors
 from proxy.api import Passage, Sent
 from proxy.call import Call
@@ -18,6 +19,7 @@ from proxy.errors import ClientGone, InvalidRequest, MethodNotAllowed, NotFound
 from proxy.intake import Intake, Receive
 from proxy.relay import Relay
 from proxy.sender import Send, Sender
+from telemetry import requestid
 
 URLCONF = "proxy.urls"
 
@@ -29,9 +31,10 @@ def _resolve(path: str) -> ResolverMatch:
 
 
 class LeanHandler:
-    def __init__(self, relay: Relay, conf: IntakeConf) -> None:
+    def __init__(self, relay: Relay, conf: IntakeConf, trusted: Sequence[Network] = ()) -> None:
         self._relay = relay
         self._conf = conf
+        self._peers = Peers(trusted)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         intake = Intake(receive, self._conf.body_idle_seconds)
@@ -49,8 +52,12 @@ class LeanHandler:
         request.method = call.method
         request.path = request.path_info = call.path
         request.relay = self._relay
-        request.draft = Draft(call)
-        request.sender = Sender(send, str(request.draft.id), cors.granted(call, self._conf.cors_origins))
+        request.draft = draft = Draft(call)
+        draft.correlation_id = self._peers.correlation_id(call.address, call.headers)
+        own_id = str(draft.id)
+        requestid.request_id.set(own_id)
+        requestid.correlation_id.set(draft.correlation_id)
+        request.sender = Sender(send, own_id, cors.granted(call, self._conf.cors_origins))
         return request
 
     async def _serve(self, request: Passage) -> None:

@@ -65,6 +65,7 @@ def server_options(host: str, port: int, workers: int) -> dict[str, Any]:
         "ws": "none",
         "lifespan": "on",
         "access_log": False,
+        "log_config": None,  # ours stands
         "log_level": "warning",
         # The API's own `server` and `date` go through; two of each would not be what it sent.
         "server_header": False,

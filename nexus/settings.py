@@ -1,6 +1,5 @@
 """Django's settings. Environments differ by variables only; every variable is read through `nexus.env`."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ import environ
 from celery.schedules import crontab
 from django.core.exceptions import ImproperlyConfigured
 
-from nexus import env, keyfile
+from nexus import env, keyfile, logs
 from proxy.conf import IntakeConf, UpstreamConf
 from telemetry.conf import RecordConf, SpoolConf
 
@@ -24,6 +23,9 @@ HOST = env.text("HOST", "127.0.0.1", help="Address that `nexus serve` listens on
 PORT = env.integer("PORT", 8000, help="Port that `nexus serve` listens on")
 NEXUS_DRAIN_SECONDS = env.seconds("NEXUS_DRAIN_SECONDS", 30, help="How long a stop waits for running exchanges")
 REDIS_URL = env.url("REDIS_URL", "", help="Redis that several processes share", schemes=("redis", "rediss"))
+TRUSTED_PEERS = env.networks(
+    "TRUSTED_PEERS", help="Networks (CIDR) whose x-nexus-request-id is kept and logged as the correlation id"
+)
 NEXUS_DATA.mkdir(parents=True, exist_ok=True, mode=0o700)
 
 # --- Secrets -----------------------------------------------------------------------------------------------
@@ -105,6 +107,7 @@ INSTALLED_APPS = [
     "dashboard",
 ]
 MIDDLEWARE = [
+    "nexus.requestid.middleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -213,15 +216,6 @@ CELERY_BEAT_SCHEDULE = {
     "verify-rollups": {"task": "telemetry.tasks.verify_rollups", "schedule": crontab(hour=3, minute=17)},
 }
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "stream": sys.stderr, "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": "WARNING"},
-    "loggers": {
-        **{name: {"level": LOG_LEVEL} for name in ("nexus", "proxy", "telemetry", "accounts")},
-        # It would warn of each ordinary stop of the embedded worker.
-        "celery.worker.control": {"level": "ERROR"},
-    },
-}
+_says_json = env.choice("LOG_JSON", help="Log lines as JSON; not said: yes, but for people with DEBUG")
+LOG_JSON = not DEBUG if _says_json is None else _says_json
+LOGGING = logs.configuration(LOG_LEVEL, as_json=LOG_JSON)

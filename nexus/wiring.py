@@ -13,10 +13,12 @@ from django.conf import settings
 from accounts.ids import new_id
 from accounts.register import Register
 from nexus.handler import LeanHandler
+from nexus.logs import writer
 from proxy.relay import Relay
 from proxy.upstream import Upstream
 from proxy.vault import Vault
 from telemetry.conf import RecordConf, SpoolConf
+from telemetry.exchangelog import ExchangeLog
 from telemetry.money import prices
 from telemetry.money.pricing import PriceList
 from telemetry.record.adoption import adopt
@@ -44,7 +46,8 @@ class Node:
         self.register = Register(also_load=self._load_prices)
         self.upstream = Upstream(settings.UPSTREAM)
         self.recorder = self._recorder(settings.RECORD)
-        self.sinks = Sinks()
+        exchange_log = ExchangeLog(lambda: self.register.snapshot, writer.write, as_json=settings.LOG_JSON)
+        self.sinks = Sinks([exchange_log])
         relay = Relay(
             snapshot=lambda: self.register.snapshot,
             vault=Vault(settings.UPSTREAM.default_api_key),
@@ -55,7 +58,7 @@ class Node:
             intake=settings.INTAKE,
             keep_bodies=settings.RECORD.store_bodies,
         )
-        self.handler = LeanHandler(relay, settings.INTAKE)
+        self.handler = LeanHandler(relay, settings.INTAKE, settings.TRUSTED_PEERS)
         self._started: asyncio.Task[None] | None = None
         self._freshness: asyncio.Task[None] | None = None
 
@@ -82,6 +85,7 @@ class Node:
 
     async def _start(self) -> None:
         _tune_interpreter()
+        writer.in_background()
         await self.register.start()
         self.recorder.start()
         self.sinks.start()

@@ -37,6 +37,8 @@ class Draft:
         self.call = call
         self.id: UUID = new_id()
         self.ask = NOTHING_ASKED
+        self.correlation_id = ""
+        """What a peer that we trust calls this request."""
         self.lineage = Lineage()
         self.key: ClientKeyFacts | None = None
         self.choice: Choice | None = None
@@ -172,6 +174,7 @@ class Draft:
             user_agent=clean(text(call.headers, b"user-agent"), 300) if is_personal else "",
             client_address=clean(call.address, 64) if is_personal else "",
             request_bytes=call.intake.received_bytes,
+            correlation_id=self.correlation_id,
         )
 
     def _answered(self, asked: Exchange, outcome: Outcome, status: int | None, metered: Metered) -> Exchange:

@@ -1,8 +1,8 @@
-"""Finds exchanges by what people have in hand: an id of Nexus, or the API's request id."""
+"""Finds exchanges by what people have in hand: an id of Nexus, the API's, or that of a peer that we trust."""
 
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from telemetry.models import ExchangeRow
 
@@ -13,10 +13,11 @@ def exchanges_called(name: str) -> "QuerySet[ExchangeRow]":
     """Newest first: nothing keeps an upstream from giving an id twice."""
     exchange_id = as_uuid(name)
     if exchange_id is not None:
-        return ExchangeRow.objects.filter(id=exchange_id)
+        # A load balancer may make UUIDs too; ours are shown as they are.
+        return ExchangeRow.objects.filter(Q(id=exchange_id) | Q(correlation_id=name)).order_by("-id")
     if not name or "\0" in name or len(name) > UPSTREAM_ID_MAX_LENGTH:
         return ExchangeRow.objects.none()
-    return ExchangeRow.objects.filter(upstream_request_id=name).order_by("-id")
+    return ExchangeRow.objects.filter(Q(upstream_request_id=name) | Q(correlation_id=name)).order_by("-id")
 
 
 def as_uuid(text: str) -> UUID | None:

@@ -74,6 +74,7 @@ class ExchangeRow(models.Model):
     user_agent = models.CharField(max_length=300)
     client_address = models.CharField(max_length=64)
     request_bytes = models.PositiveBigIntegerField()
+    correlation_id = models.CharField(max_length=100, default="")
 
     status = models.PositiveSmallIntegerField(null=True)
     outcome = models.CharField(max_length=20, choices=Outcome)
@@ -126,6 +127,9 @@ class ExchangeRow(models.Model):
             models.Index(fields=["agent_id", "id"], name="exchange_agent", condition=~models.Q(agent_id="")),
             models.Index(
                 fields=["parent_agent_id", "id"], name="exchange_parent_agent", condition=~models.Q(parent_agent_id="")
+            ),
+            models.Index(
+                fields=["correlation_id"], name="exchange_correlation", condition=~models.Q(correlation_id="")
             ),
             models.Index(fields=["id"], name="exchange_unpriced", condition=models.Q(pricing="unpriced")),
             models.Index(

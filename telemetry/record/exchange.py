@@ -108,6 +108,8 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     user_agent: str
     client_address: str
     request_bytes: int
+    correlation_id: str = ""
+    """What a peer that we trust, such as a load balancer, calls it."""
 
     status: int | None = None
     """As the client saw it; None where it saw none."""

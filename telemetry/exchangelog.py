@@ -1,0 +1,123 @@
+"""One log line for each exchange, with the same keys every time. Told by the sinks' thread, a batch at a time."""
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from accounts.register import Snapshot
+from accounts.secret import without_secrets
+from telemetry.record.exchange import Exchange, Outcome
+
+logger = logging.getLogger("nexus.exchange")
+BAD = frozenset({Outcome.UPSTREAM_FAILED, Outcome.BROKEN})
+Write = Callable[[str], None]
+
+
+class ExchangeLog:
+    """A sink. `write` takes whole lines; `as_json` chooses between one object and one line for people."""
+
+    def __init__(self, snapshot: Callable[[], Snapshot], write: Write, *, as_json: bool) -> None:
+        self._snapshot = snapshot
+        self._names: dict[Any, str] = {}
+        self._named: Snapshot | None = None
+        self._write = write
+        self._render = _as_json if as_json else _for_people
+
+    def __call__(self, exchanges: Sequence[Exchange]) -> None:
+        self._learn_names()
+        lines = [
+            self._render(level, self._facts(exchange))
+            for exchange in exchanges
+            if logger.isEnabledFor(level := level_of(exchange))
+        ]
+        if lines:
+            self._write(without_secrets("".join(lines)))  # a client may call its model anything
+
+    def _learn_names(self) -> None:
+        snapshot = self._snapshot()
+        if snapshot is self._named:
+            return
+        keys = (key for keys in snapshot.keys_by_prefix.values() for key in keys)
+        credentials = (each for found in snapshot.credentials.values() for each in found)
+        self._named = snapshot
+        self._names = {
+            **{domain.id: domain.host for domain in snapshot.domains.values()},
+            **{key.id: key.name for key in keys},
+            **{credential.id: credential.name for credential in credentials},
+        }
+
+    def _facts(self, exchange: Exchange) -> dict[str, Any]:
+        """The keys are fixed: docs/logs.md lists them. Nothing here says what was asked or answered."""
+        name = self._names.get
+        return {
+            "timestamp": exchange.started_at + timedelta(milliseconds=exchange.duration_ms),
+            "event": "exchange",
+            "request_id": str(exchange.id),
+            "correlation_id": exchange.correlation_id,
+            "domain": name(exchange.domain_id),
+            "client_key": name(exchange.client_key_id),
+            "credential": name(exchange.credential_id),
+            "credential_source": exchange.credential_source,
+            "method": exchange.method,
+            "path": exchange.path,
+            "kind": exchange.kind.value,
+            "is_stream": exchange.is_stream,
+            "model": exchange.model,
+            "answered_model": exchange.answered_model,
+            "status": exchange.status,
+            "outcome": exchange.outcome.value,
+            "error_type": exchange.error_type,
+            "attempts": exchange.attempts,
+            "duration_ms": exchange.duration_ms,
+            "first_byte_ms": exchange.first_byte_ms,
+            "overhead_us": exchange.overhead_us,
+            "input_tokens": exchange.input_tokens,
+            "output_tokens": exchange.output_tokens,
+            "cache_read_tokens": exchange.cache_read_tokens,
+            "cache_write_5m_tokens": exchange.cache_write_5m_tokens,
+            "cache_write_1h_tokens": exchange.cache_write_1h_tokens,
+            "usage_source": exchange.usage_source,
+            "cost_usd": exchange.cost,
+            "pricing": exchange.pricing.value,
+            "stop_reason": exchange.stop_reason,
+            "session_id": exchange.session_id,
+            "upstream_request_id": exchange.upstream_request_id,
+            "request_bytes": exchange.request_bytes,
+            "response_bytes": exchange.response_bytes,
+        }
+
+
+def level_of(exchange: Exchange) -> int:
+    if exchange.outcome is Outcome.FAILED:
+        return logging.ERROR
+    is_bad = exchange.outcome in BAD or (exchange.status or 0) >= 500
+    return logging.WARNING if is_bad else logging.INFO
+
+
+def _as_json(level: int, facts: dict[str, Any]) -> str:
+    first = {
+        "timestamp": _time(facts["timestamp"]),
+        "level": logging.getLevelName(level).lower(),
+        "logger": logger.name,
+    }
+    del facts["timestamp"]
+    return msgspec.json.encode({**first, **facts}).decode() + "\n"
+
+
+def _for_people(level: int, facts: dict[str, Any]) -> str:
+    model = facts["answered_model"] or facts["model"] or "-"
+    cost = "unpriced" if facts["pricing"] == "unpriced" else f"${facts['cost_usd'] or 0:.4f}"
+    said = f"{facts['domain'] or '-'} {facts['method']} {facts['path']} {model}".encode("unicode_escape").decode()
+    tokens = sum(facts[name] for name in facts if name.endswith("_tokens")) - facts["output_tokens"]
+    return (
+        f"{facts['timestamp']:%H:%M:%S} {logging.getLevelName(level):<8} {facts['status'] or '---'} "
+        f"{facts['outcome']:<9} {facts['duration_ms']:>6} ms  "
+        f"{tokens:,} in {facts['output_tokens']:,} out {cost}  {said}  {facts['request_id']}\n"
+    )
+
+
+def _time(at: datetime) -> str:
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
