@@ -9,6 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from nexus import env, keyfile, logs
 from proxy.conf import IntakeConf, UpstreamConf
 from telemetry.conf import RecordConf, SpoolConf
+from telemetry.exports.conf import ExportConf
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -87,6 +88,18 @@ RECORD = RecordConf(
     ),
     retain_rows_days=env.integer(
         "RETENTION_ROWS_DAYS", 730, help="Days until exchanges are deleted where a domain does not say; 0: never"
+    ),
+)
+
+_endpoint = env.url("TELEMETRY_ENDPOINT", "", help="Where each exchange's figures are sent as JSON; none: nowhere")
+_is_exporting = env.boolean("TELEMETRY_ENABLED", True, help="Send figures to TELEMETRY_ENDPOINT")
+EXPORT = ExportConf(
+    endpoint=_endpoint if _is_exporting else "",
+    batch_size=env.integer(
+        "TELEMETRY_BATCH_SIZE", 100, help="Exchanges per request to it; 1: single objects, not arrays", minimum=1
+    ),
+    max_waiting=env.integer(
+        "TELEMETRY_MAX_WAITING", 100_000, help="Exchanges that wait for it at most; beyond it the oldest are given up"
     ),
 )
 
@@ -210,6 +223,7 @@ CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_BEAT_SCHEDULE = {
     "adopt-spools": {"task": "telemetry.tasks.adopt_spools", "schedule": 60},
     "clean-record": {"task": "telemetry.tasks.clean_record", "schedule": 3600},
+    "export": {"task": "telemetry.tasks.export", "schedule": 5},
     "note-last-use": {"task": "telemetry.tasks.note_last_use", "schedule": 60},
 }
 
