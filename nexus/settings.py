@@ -10,6 +10,7 @@ from nexus import env, keyfile, logs
 from proxy.conf import IntakeConf, UpstreamConf
 from telemetry.conf import RecordConf, SpoolConf
 from telemetry.exports.conf import ExportConf
+from telemetry.traces.conf import TraceConf, header_pairs, sampling
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -101,6 +102,19 @@ EXPORT = ExportConf(
     max_waiting=env.integer(
         "TELEMETRY_MAX_WAITING", 100_000, help="Exchanges that wait for it at most; beyond it the oldest are given up"
     ),
+)
+
+_ratio, _follows_parent = sampling(
+    env.text("OTEL_TRACES_SAMPLER", "parentbased_always_on", help="Which traces are exported"),
+    env.text("OTEL_TRACES_SAMPLER_ARG", help="The share of them, 0 to 1, for the samplers traceidratio"),
+)
+TRACES = TraceConf(
+    endpoint=env.url("OTEL_EXPORTER_OTLP_ENDPOINT", "", help="A collector for traces, OTLP over http; none: no traces"),
+    headers=header_pairs(env.secret("OTEL_EXPORTER_OTLP_HEADERS", help="Headers for it: name=value, comma separated")),
+    service_name=env.text("OTEL_SERVICE_NAME", "nexus", help="What traces call this installation"),
+    ratio=_ratio,
+    follows_parent=_follows_parent,
+    forwards=env.boolean("OTEL_FORWARD_TRACEPARENT", False, help="Send a traceparent to the API too"),
 )
 
 # --- Django ------------------------------------------------------------------------------------------------
