@@ -15,7 +15,7 @@ from django.core.management import call_command
 from django.db import connections
 
 from accounts import register
-from nexus import firstrun
+from nexus import firstrun, tracing
 from nexus.embedded import celery_threads
 from nexus.protocol import GuardedProtocol
 
@@ -35,6 +35,7 @@ def prepare(host: str, port: int, workers: int) -> firstrun.Made:
             f"DEBUG=true shows settings to whoever meets an error: not on {host}. Listen on 127.0.0.1, or set "
             "DEBUG=false, NEXUS_SECRET_KEY and NEXUS_ENCRYPTION_KEYS."
         )
+    tracing.check(settings.TRACES.endpoint)
     _refuse_taken_port(host, port)
     if workers > 1 and not (settings.REDIS_URL and settings.DATABASE_URL):
         raise ImproperlyConfigured(

@@ -10,6 +10,8 @@ from django.core.exceptions import ImproperlyConfigured
 from nexus import env, keyfile, logs
 from proxy.conf import IntakeConf, UpstreamConf
 from telemetry.conf import RecordConf, SpoolConf
+from telemetry.exports.conf import ExportConf
+from telemetry.traces.conf import TraceConf, header_pairs, sampling
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -89,6 +91,31 @@ RECORD = RecordConf(
     retain_rows_days=env.integer(
         "RETENTION_ROWS_DAYS", 730, help="Days until exchanges are deleted where a domain does not say; 0: never"
     ),
+)
+
+_endpoint = env.url("TELEMETRY_ENDPOINT", "", help="Where each exchange's figures are sent as JSON; none: nowhere")
+_is_exporting = env.boolean("TELEMETRY_ENABLED", True, help="Send figures to TELEMETRY_ENDPOINT")
+EXPORT = ExportConf(
+    endpoint=_endpoint if _is_exporting else "",
+    batch_size=env.integer(
+        "TELEMETRY_BATCH_SIZE", 100, help="Exchanges per request to it; 1: single objects, not arrays", minimum=1
+    ),
+    max_waiting=env.integer(
+        "TELEMETRY_MAX_WAITING", 100_000, help="Exchanges that wait for it at most; beyond it the oldest are given up"
+    ),
+)
+
+_ratio, _follows_parent = sampling(
+    env.text("OTEL_TRACES_SAMPLER", "parentbased_always_on", help="Which traces are exported"),
+    env.text("OTEL_TRACES_SAMPLER_ARG", help="The share of them, 0 to 1, for the samplers traceidratio"),
+)
+TRACES = TraceConf(
+    endpoint=env.url("OTEL_EXPORTER_OTLP_ENDPOINT", "", help="A collector for traces, OTLP over http; none: no traces"),
+    headers=header_pairs(env.secret("OTEL_EXPORTER_OTLP_HEADERS", help="Headers for it: name=value, comma separated")),
+    service_name=env.text("OTEL_SERVICE_NAME", "nexus", help="What traces call this installation"),
+    ratio=_ratio,
+    follows_parent=_follows_parent,
+    forwards=env.boolean("OTEL_FORWARD_TRACEPARENT", False, help="Send a traceparent to the API too"),
 )
 
 # --- Django ------------------------------------------------------------------------------------------------
@@ -211,6 +238,7 @@ CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_BEAT_SCHEDULE = {
     "adopt-spools": {"task": "telemetry.tasks.adopt_spools", "schedule": 60},
     "clean-record": {"task": "telemetry.tasks.clean_record", "schedule": 3600},
+    "export": {"task": "telemetry.tasks.export", "schedule": 5},
     "note-last-use": {"task": "telemetry.tasks.note_last_use", "schedule": 60},
     "roll-up": {"task": "telemetry.tasks.roll_up", "schedule": 10, "options": {"expires": 10}},
     "verify-rollups": {"task": "telemetry.tasks.verify_rollups", "schedule": crontab(hour=3, minute=17)},

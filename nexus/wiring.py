@@ -6,6 +6,7 @@ import gc
 import logging
 import sqlite3
 import sys
+from typing import TYPE_CHECKING
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -14,7 +15,9 @@ from accounts.ids import new_id
 from accounts.register import Register
 from nexus.handler import LeanHandler
 from nexus.logs import writer
+from nexus.tracing import spans
 from proxy.relay import Relay
+from proxy.tracing import Tracing
 from proxy.upstream import Upstream
 from proxy.vault import Vault
 from telemetry.conf import RecordConf, SpoolConf
@@ -29,6 +32,9 @@ from telemetry.record.shelf import Shelf
 from telemetry.record.spool import Spool
 from telemetry.record.store import Store
 from telemetry.sinks import Sinks
+
+if TYPE_CHECKING:
+    from telemetry.traces.spans import Spans
 
 logger = logging.getLogger(__name__)
 
@@ -55,10 +61,12 @@ class Node:
             prices=lambda: self.prices,
             recorder=self.recorder,
             sinks=self.sinks,
+            tracing=Tracing(settings.TRACES),
             intake=settings.INTAKE,
             keep_bodies=settings.RECORD.store_bodies,
         )
         self.handler = LeanHandler(relay, settings.INTAKE, settings.TRUSTED_PEERS)
+        self._spans: Spans | None = None
         self._started: asyncio.Task[None] | None = None
         self._freshness: asyncio.Task[None] | None = None
 
@@ -88,7 +96,8 @@ class Node:
         writer.in_background()
         await self.register.start()
         self.recorder.start()
-        self.sinks.start()
+        self._spans = spans(lambda: {domain.id: domain.host for domain in self.register.snapshot.domains.values()})
+        self.sinks.start(*([self._spans] if self._spans else []))
         self._freshness = asyncio.create_task(self.register.keep_fresh())
 
     async def stop(self) -> None:
@@ -99,8 +108,13 @@ class Node:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._freshness
         await self.upstream.aclose()
-        await sync_to_async(self.sinks.stop, thread_sensitive=False)()
+        await sync_to_async(self._stop_sinks, thread_sensitive=False)()
         await sync_to_async(self.recorder.stop, thread_sensitive=False)()
+
+    def _stop_sinks(self) -> None:
+        self.sinks.stop()
+        if self._spans is not None:
+            self._spans.stop()
 
     async def _wait_for_open_exchanges(self) -> None:
         for _ in range(round(CUT_SECONDS / CUT_POLL_SECONDS)):

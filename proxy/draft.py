@@ -19,6 +19,7 @@ from proxy.wire import Ask, Lineage, lineage
 from telemetry.money.charges import charges_of
 from telemetry.money.pricing import PriceList
 from telemetry.record.exchange import Bodies, Closed, Exchange, Kind, Outcome
+from telemetry.traces.context import Trace
 
 EVENT_STREAM = b"text/event-stream"
 JSON = b"application/json"
@@ -39,6 +40,7 @@ class Draft:
         self.ask = NOTHING_ASKED
         self.correlation_id = ""
         """What a peer that we trust calls this request."""
+        self.trace: Trace | None = None
         self.lineage = Lineage()
         self.key: ClientKeyFacts | None = None
         self.choice: Choice | None = None
@@ -175,6 +177,7 @@ class Draft:
             client_address=clean(call.address, 64) if is_personal else "",
             request_bytes=call.intake.received_bytes,
             correlation_id=self.correlation_id,
+            trace=self.trace,
         )
 
     def _answered(self, asked: Exchange, outcome: Outcome, status: int | None, metered: Metered) -> Exchange:

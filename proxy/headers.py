@@ -5,6 +5,8 @@ import functools
 import re
 from collections.abc import Iterable, Sequence
 
+from telemetry.traces.context import TRACE_HEADERS
+
 Headers = Sequence[tuple[bytes, bytes]]
 
 HOP_BY_HOP = frozenset(
@@ -23,7 +25,7 @@ HOP_BY_HOP = frozenset(
 CLIENT_AUTHENTICATION = frozenset({b"x-api-key", b"authorization", b"x-nexus-key", b"cookie"})
 _REWRITTEN = frozenset({b"host", b"content-length", b"expect", b"accept-encoding"})
 _OUR_NETWORK = frozenset({b"forwarded", b"via", b"x-real-ip", b"true-client-ip", b"cdn-loop", b"x-accel-buffering"})
-_NOT_SENT_UP = HOP_BY_HOP | CLIENT_AUTHENTICATION | _REWRITTEN | _OUR_NETWORK
+_NOT_SENT_UP = HOP_BY_HOP | CLIENT_AUTHENTICATION | _REWRITTEN | _OUR_NETWORK | TRACE_HEADERS
 _NETWORK_STARTS = (b"x-forwarded-", b"cf-", b"x-nexus-")
 
 CLIENT_KEY_MARK = b"nxs_live_"

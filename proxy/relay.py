@@ -28,6 +28,7 @@ from proxy.errors import (
 from proxy.headers import Headers, first, for_client, for_upstream, text
 from proxy.intake import Intake
 from proxy.sender import Sender
+from proxy.tracing import Tracing
 from proxy.upstream import Reply, Upstream
 from proxy.vault import Choice, Vault
 from telemetry.money.pricing import PriceList
@@ -66,6 +67,7 @@ class Relay:
         prices: Callable[[], PriceList],
         recorder: Recorder,
         sinks: Sinks,
+        tracing: Tracing,
         intake: IntakeConf,
         keep_bodies: bool,
     ) -> None:
@@ -76,6 +78,7 @@ class Relay:
         self._prices = prices
         self._recorder = recorder
         self._sinks = sinks
+        self._tracing = tracing
         self._intake = intake
         self._keep_bodies = keep_bodies
 
@@ -90,6 +93,7 @@ class Relay:
     async def _record(self, draft: Draft, sender: Sender, run: Callable[[Recording], Awaitable[Outcome]]) -> None:
         recording = self._recorder.begin()
         draft.keeps_bodies = self._keep_bodies
+        draft.trace = self._tracing.begin(draft.call.headers)
         outcome = Outcome.INTERRUPTED
         try:
             outcome = await run(recording)
@@ -198,6 +202,7 @@ class Relay:
     ) -> Reply:
         call = draft.call
         headers = choice.authenticate(for_upstream(call.headers, drop_origin=owns_cors))
+        headers += self._tracing.for_upstream(draft.trace)
         length = len(body) if isinstance(body, bytes) else call.declared_bytes
         if length:
             headers.append((b"content-length", str(length).encode()))

@@ -37,7 +37,9 @@ class Sinks:
         """How many the sinks never heard of."""
         return self._told - self._taken - len(self._waiting)
 
-    def start(self) -> None:
+    def start(self, *more: Sink) -> None:
+        """*more*: sinks that have to be made in the process that serves."""
+        self._sinks += more
         self._thread = threading.Thread(target=self._run, name="sinks", daemon=True)
         self._thread.start()
 

@@ -12,6 +12,7 @@ from accounts.ids import first_id_at
 from accounts.models import touch_last_used
 from accounts.register import load
 from telemetry.conf import RecordConf
+from telemetry.exports.sending import send
 from telemetry.models import ExchangeRow
 from telemetry.money import rollups, verification
 from telemetry.record.adoption import adopt
@@ -74,3 +75,9 @@ def verify_rollups() -> None:
             logger.error(
                 "%s sums were wrong, %s: %s", len(found), "repaired" if is_repaired else "not repaired", found[0]
             )
+
+
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
+def export() -> int:
+    """Sends what waits for the telemetry endpoint."""
+    return send(settings.EXPORT)

@@ -1,4 +1,4 @@
-from django.db import migrations
+from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
@@ -6,4 +6,16 @@ class Migration(migrations.Migration):
         ("telemetry", "0008_incidents"),
     ]
 
-    operations = []
+    operations = [
+        migrations.CreateModel(
+            name="ExportRow",
+            fields=[
+                ("exchange_id", models.UUIDField(primary_key=True, serialize=False)),
+                ("due_at", models.DateTimeField()),
+                ("attempts", models.PositiveIntegerField(default=0)),
+            ],
+            options={
+                "db_table": "telemetry_export",
+            },
+        ),
+    ]

@@ -1,4 +1,5 @@
 from telemetry.models.batches import BatchRow, BatchUsageRow
+from telemetry.models.exports import ExportRow
 from telemetry.models.hours import HourKind, HourMark, HourRow, HourState
 from telemetry.models.money import Adjustment, PriceRow
 from telemetry.models.record import (
@@ -18,6 +19,7 @@ __all__ = [
     "BatchUsageRow",
     "BodyRow",
     "ExchangeRow",
+    "ExportRow",
     "HourKind",
     "HourMark",
     "HourRow",

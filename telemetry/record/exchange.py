@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 
 from telemetry.money.charges import Charge
+from telemetry.traces.context import Trace
 
 
 class Kind(StrEnum):
@@ -147,9 +148,12 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     batch_results: BatchResults | None = None
     """No column: on its way to the rows of the batch (`telemetry.money.batches`)."""
+    trace: Trace | None = None
+    """No column: for its span, where there are traces."""
 
 
-COLUMNS = tuple(name for name in Exchange.__struct_fields__ if name != "batch_results")
+NOT_COLUMNS = frozenset({"batch_results", "trace"})
+COLUMNS = tuple(name for name in Exchange.__struct_fields__ if name not in NOT_COLUMNS)
 columns: Callable[[Exchange], tuple[Any, ...]] = attrgetter(*COLUMNS)
 """The values of an exchange in the order of COLUMNS."""
 

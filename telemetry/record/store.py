@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from django.db import DataError, IntegrityError, connection, transaction
 
+from telemetry.exports.outbox import enter
 from telemetry.models import BodyRow, ExchangeRow, LedgerRow
 from telemetry.money.batches import book
 from telemetry.money.marks import mark
@@ -62,6 +63,7 @@ def _store_together(kept: Sequence[Kept], page: Page | None) -> Stored:
         new = insert(ExchangeRow, ROW_COLUMNS, [_row(each) for each in kept])
         insert(BodyRow, BODY_COLUMNS, [each.body for each in kept if each.body])
         mark((each.exchange.id, each.exchange.domain_id) for each in kept)
+        enter(each.exchange for each in kept)
         book([each.exchange for each in kept if each.exchange.batch_id])
         total = new if page is None else LedgerRow.write(page, new)
     return Stored(total)

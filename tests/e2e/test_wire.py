@@ -51,6 +51,9 @@ DROPPED = [
     ("cdn-loop", "balancer"),
     ("x-accel-buffering", "no"),
     ("x-nexus-anything", "ours"),
+    ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+    ("tracestate", "congo=1"),
+    ("baggage", "user=grace"),
 ]
 
 

@@ -1,0 +1,190 @@
+"""What the telemetry endpoint hears: everything once it can, in batches, and never more than may wait."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+from django.core.cache import cache
+from django.db import connections
+from pytest_django.fixtures import Settings
+
+from accounts.ids import new_id
+from accounts.models import ClientKey, Domain
+from telemetry.exports import sending
+from telemetry.exports.conf import ExportConf
+from telemetry.models import ExchangeRow, ExportRow
+from telemetry.record.exchange import Outcome, Pricing
+from tests.telemetry.exports.endpoint import Endpoint, endpoint
+from tests.telemetry.facts import stored_exchange
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def heard() -> Iterator[Endpoint]:
+    with endpoint() as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def conf(heard: Endpoint, settings: Settings) -> ExportConf:
+    cache.clear()
+    conf = ExportConf(endpoint=heard.url, batch_size=10, timeout_seconds=5)
+    settings.EXPORT = conf
+    return conf
+
+
+def rested() -> None:
+    cache.delete(sending.RESTS)
+
+
+def ids(count: int) -> list[str]:
+    return [str(stored_exchange().id) for _ in range(count)]
+
+
+def test_an_exchange_is_told_with_the_names_of_the_original(heard: Endpoint, conf: ExportConf) -> None:
+    domain = Domain.objects.create(host="claude.example.com")
+    key, _ = ClientKey.issue(domain, "a key")
+    one = stored_exchange(
+        domain_id=domain.id,
+        client_key_id=key.id,
+        tool_calls=2,
+        pricing=Pricing.PRICED,
+        cost=Decimal("0.0012345678"),
+        outcome=Outcome.API_ERROR,
+        status=529,
+        error_type="overloaded_error",
+    )
+
+    assert sending.send(conf) == 1
+
+    [[fact]] = heard.bodies
+    assert fact == {
+        "requestId": str(one.id),
+        "timestamp": one.started_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "domain": "claude.example.com",
+        "apiKey": f"nxs_live_…{key.last4}",
+        "model": "claude-haiku-4-5-20251001",
+        "inputTokens": 10,
+        "outputTokens": 20,
+        "duration": 1234,
+        "status": 529,
+        "error": "overloaded_error",
+        "toolCallCount": 2,
+        "requestType": "inference",
+        "cacheReadTokens": 30,
+        "cacheWriteTokens": 90,
+        "costUsd": "0.0012345678",
+        "outcome": "api_error",
+    }
+
+
+def test_without_an_error_there_is_no_error_and_without_a_price_no_cost(heard: Endpoint, conf: ExportConf) -> None:
+    stored_exchange(pricing=Pricing.UNPRICED, cost=None)
+    sending.send(conf)
+    [[fact]] = heard.bodies
+    assert "error" not in fact
+    assert fact["costUsd"] is None
+    assert (fact["domain"], fact["apiKey"]) == ("unknown", "unknown")
+
+
+def test_they_come_in_batches_and_in_order(heard: Endpoint, conf: ExportConf) -> None:
+    expected = ids(25)
+    assert sending.send(conf) == 25
+    assert heard.request_ids == expected
+    assert [len(body) for body in heard.bodies] == [10, 10, 5]
+    assert not ExportRow.objects.exists()
+
+
+def test_a_batch_size_of_one_sends_the_original_s_single_objects(heard: Endpoint, conf: ExportConf) -> None:
+    expected = ids(3)
+    assert sending.send(replace(conf, batch_size=1)) == 3
+    assert [body["requestId"] for body in heard.bodies] == expected
+
+
+@pytest.mark.parametrize("trouble", [(500, {}), (429, {"retry-after": "7"}), (401, {}), (302, {}), (0, {})])
+def test_after_trouble_everything_comes_and_nothing_twice(
+    heard: Endpoint, conf: ExportConf, trouble: tuple[int, dict[str, str]]
+) -> None:
+    expected = ids(15)
+    heard.answers = [trouble]
+    assert sending.send(conf) == 0
+    assert sending.send(conf) == 0  # it rests
+    assert not heard.bodies
+    rested()
+    assert sending.send(conf) == 15
+    assert heard.request_ids == expected
+
+
+def test_an_endpoint_that_is_away_is_left_alone_for_longer_each_time() -> None:
+    rests = [sending._rest_seconds(None, failures) for failures in range(1, 12)]
+    assert all(0.75 * 5 * 2**n <= rest <= 5 * 2**n for n, rest in enumerate(rests[:7]))
+    assert max(rests) <= sending.LONGEST_REST_SECONDS
+
+
+def test_what_the_endpoint_refuses_is_given_up_and_the_rest_of_its_batch_is_not(
+    heard: Endpoint, conf: ExportConf, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = ids(5)
+    heard.refuses = poison = expected.pop(2)
+    for _ in range(sending.TRIES_ALONE):
+        sending.send(conf)
+        rested()
+    assert sorted(heard.request_ids) == expected
+    assert not ExportRow.objects.exists()
+    assert caplog.text.count(poison) == 1
+    assert "fake-token" not in caplog.text
+
+
+def test_beyond_the_bound_the_oldest_are_given_up(
+    heard: Endpoint, conf: ExportConf, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = ids(12)
+    sending.send(replace(conf, max_waiting=5))
+    assert heard.request_ids == expected[-5:]
+    assert "7 exchanges are not sent" in caplog.text
+
+
+def test_what_is_no_longer_on_record_is_forgotten(heard: Endpoint, conf: ExportConf) -> None:
+    gone, there = ids(2)
+    ExchangeRow.objects.filter(id=UUID(gone)).delete()
+    assert sending.send(conf) == 2
+    assert heard.request_ids == [there]
+
+
+def test_without_an_endpoint_nothing_is_entered(settings: Settings, conf: ExportConf) -> None:
+    settings.EXPORT = ExportConf()
+    ids(1)
+    assert not ExportRow.objects.exists()
+    assert sending.send(settings.EXPORT) == 0
+
+
+def test_two_workers_send_nothing_twice(heard: Endpoint, conf: ExportConf) -> None:
+    expected = ids(60)
+
+    def work() -> None:
+        try:
+            for _ in range(5):
+                sending.send(replace(conf, batch_size=3))
+        finally:
+            connections.close_all()
+
+    workers = [threading.Thread(target=work) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert sorted(heard.request_ids) == expected
+
+
+def test_an_exchange_that_is_stored_twice_waits_once(conf: ExportConf) -> None:
+    from telemetry.record.store import store
+    from tests.telemetry.facts import closed
+
+    one = closed(id=new_id())
+    store([one])
+    store([one])
+    assert ExportRow.objects.count() == 1

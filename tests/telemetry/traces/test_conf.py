@@ -1,0 +1,41 @@
+"""Variables of OpenTelemetry that are wrong stop the start in a sentence."""
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from telemetry.traces.conf import header_pairs, sampling
+
+
+@pytest.mark.parametrize(
+    ("sampler", "argument", "expected"),
+    [
+        ("always_on", "", (1.0, False)),
+        ("always_off", "", (0.0, False)),
+        ("parentbased_always_on", "0.1", (1.0, True)),
+        ("traceidratio", "0.25", (0.25, False)),
+        ("parentbased_traceidratio", "", (1.0, True)),
+    ],
+)
+def test_samplers(sampler: str, argument: str, expected: tuple[float, bool]) -> None:
+    assert sampling(sampler, argument) == expected
+
+
+@pytest.mark.parametrize("argument", ["2", "-1", "nan", "half"])
+def test_a_share_that_is_none(argument: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="OTEL_TRACES_SAMPLER_ARG"):
+        sampling("traceidratio", argument)
+
+
+def test_a_sampler_that_is_unknown() -> None:
+    with pytest.raises(ImproperlyConfigured, match="use one of always_on"):
+        sampling("jaeger_remote", "")
+
+
+def test_headers() -> None:
+    assert header_pairs(" Authorization=Bearer fake==, x-scope=a ,") == {
+        "authorization": "Bearer fake==",
+        "x-scope": "a",
+    }
+    with pytest.raises(ImproperlyConfigured) as refused:
+        header_pairs("fake-secret")
+    assert "fake-secret" not in str(refused.value)
