@@ -1,5 +1,6 @@
 """Money: what tokens cost from when on, and what was corrected afterwards."""
 
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.core.validators import MinValueValidator, RegexValidator
@@ -8,11 +9,14 @@ from django.utils import timezone
 
 from accounts.ids import new_id
 from accounts.models import RegisterQuerySet
+from telemetry.money.charges import PROMPT_STEPS
 
+FIXED_BEFORE = timedelta(minutes=5)
+"""Clocks of nodes differ: one may use a price a little early."""
 _NOT_NEGATIVE = [MinValueValidator(Decimal(0))]
 
 
-def _usd_per_mtok(name: str, *, optional: bool = False, help_text: str = "") -> "models.DecimalField[Decimal, Decimal]":
+def _usd_per_mtok(name: str, *, optional: bool = False) -> "models.DecimalField[Decimal, Decimal]":
     return models.DecimalField(
         name,
         max_digits=14,
@@ -20,7 +24,7 @@ def _usd_per_mtok(name: str, *, optional: bool = False, help_text: str = "") -> 
         validators=_NOT_NEGATIVE,
         null=optional,
         blank=optional,
-        help_text=help_text or "USD per million tokens.",
+        help_text="USD per million tokens.",
     )
 
 
@@ -47,22 +51,34 @@ class PriceRow(models.Model):
         "model",
         max_length=200,
         validators=[RegexValidator(r"^[\w.:@*-]+$", "Use a model's id; * stands for any characters.")],
-        help_text="A model's id as the API answers it; * stands for any characters. The most exact one counts.",
+        help_text="A model's id as the API answers it, such as claude-opus-5-5; * stands for any characters. Where "
+        "several fit, the one without * counts, else the one with the most characters.",
     )
-    valid_from = models.DateTimeField(help_text="UTC. It counts for requests from then on, until a newer row does.")
+    valid_from = models.DateTimeField(
+        help_text="UTC. It counts for requests that begin then or later, until a newer row of the same model does. "
+        "From that moment on its figures are fixed."
+    )
     input = _usd_per_mtok("input")
     output = _usd_per_mtok("output")
     cache_write_5m = _usd_per_mtok("cache write, 5 minutes")
     cache_write_1h = _usd_per_mtok("cache write, 1 hour")
     cache_read = _usd_per_mtok("cache read")
-    batch_factor = _factor("batch factor", "Of all token prices in a message batch.", Decimal("0.5"))
-    fast_factor = _factor("fast mode factor", "Of all token prices in fast mode. Empty: this model has none.")
-    us_factor = _factor("US-only factor", "Of all token prices where inference stays in the US. Empty: as elsewhere.")
-    long_input = _usd_per_mtok("input, long context", optional=True)
-    long_output = _usd_per_mtok("output, long context", optional=True)
-    long_cache_write_5m = _usd_per_mtok("cache write, 5 minutes, long context", optional=True)
-    long_cache_write_1h = _usd_per_mtok("cache write, 1 hour, long context", optional=True)
-    long_cache_read = _usd_per_mtok("cache read, long context", optional=True)
+    batch_factor = _factor("batch factor", "All token prices are multiplied by it in a message batch.", Decimal("0.5"))
+    fast_factor = _factor(
+        "fast mode factor", "For answers in fast mode. Empty: the model has none, and such an answer would be unpriced."
+    )
+    us_factor = _factor("US-only factor", "For inference that stays in the US. Empty: it costs as much as elsewhere.")
+    long_above_tokens = models.PositiveIntegerField(
+        "longer prompt",
+        choices=[(step, f"more than {step:,} tokens") for step in reversed(PROMPT_STEPS)],
+        default=PROMPT_STEPS[0],
+        help_text="What counts as one. Tokens read from the cache or written to it are part of the prompt.",
+    )
+    long_input = _usd_per_mtok("input, longer prompt", optional=True)
+    long_output = _usd_per_mtok("output, longer prompt", optional=True)
+    long_cache_write_5m = _usd_per_mtok("cache write, 5 minutes, longer prompt", optional=True)
+    long_cache_write_1h = _usd_per_mtok("cache write, 1 hour, longer prompt", optional=True)
+    long_cache_read = _usd_per_mtok("cache read, longer prompt", optional=True)
     web_search_per_thousand = models.DecimalField(
         "web searches",
         max_digits=14,
@@ -84,6 +100,10 @@ class PriceRow(models.Model):
 
     def __str__(self) -> str:
         return f"{self.pattern} from {self.valid_from:%Y-%m-%d}"
+
+    def is_fixed(self, now: datetime | None = None) -> bool:
+        """It has begun, so that costs may name it: it explains them, and stays as it is."""
+        return self.valid_from <= (now or timezone.now()) + FIXED_BEFORE
 
 
 class Adjustment(models.Model):
@@ -107,6 +127,7 @@ class Adjustment(models.Model):
         db_table = "telemetry_adjustment"
         ordering = ["-id"]
         indexes = [models.Index(fields=["run_id"], name="adjustment_run")]
+        verbose_name = "adjustment"
 
     def __str__(self) -> str:
         return f"{self.cost_before} → {self.cost_after}"
