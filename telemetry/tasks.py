@@ -13,6 +13,7 @@ from accounts.models import touch_last_used
 from accounts.register import load
 from telemetry.conf import RecordConf
 from telemetry.models import ExchangeRow
+from telemetry.money import repricings
 from telemetry.record.adoption import adopt
 from telemetry.record.policies import Policies
 from telemetry.record.retention import Freed, clean, clean_ledger, expired
@@ -21,6 +22,7 @@ from telemetry.record.store import Store
 
 logger = logging.getLogger(__name__)
 
+REPRICING_SECONDS = 5.0
 LOOK_BACK = timedelta(minutes=10)
 """Longer than a task is ever late; what is older is noted by the next use."""
 
@@ -52,3 +54,10 @@ def clean_record() -> None:
     clean_ledger()
     if freed:
         logger.info("retention freed %s", freed)
+
+
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
+def continue_repricing() -> None:
+    """Goes on with what was asked for in the admin, a few seconds at a time: others want to work too."""
+    if repricings.go_on(seconds=REPRICING_SECONDS):
+        continue_repricing.delay()

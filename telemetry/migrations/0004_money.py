@@ -3,6 +3,7 @@
 import accounts.ids
 import django.core.validators
 import django.utils.timezone
+import uuid
 from datetime import UTC, datetime
 from decimal import Decimal
 from django.db import migrations, models
@@ -122,6 +123,28 @@ class Migration(migrations.Migration):
                 'verbose_name': 'price',
                 'db_table': 'telemetry_price',
                 'ordering': ['pattern', '-valid_from'],
+            },
+        ),
+        migrations.CreateModel(
+            name='RepricingRow',
+            fields=[
+                ('id', models.UUIDField(default=accounts.ids.new_id, editable=False, primary_key=True, serialize=False)),
+                ('asked_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('asked_by', models.CharField(max_length=150)),
+                ('since', models.DateTimeField(null=True)),
+                ('until', models.DateTimeField(null=True)),
+                ('patterns', models.TextField(default='')),
+                ('reached', models.UUIDField(default=uuid.UUID('00000000-0000-0000-0000-000000000000'))),
+                ('looked_at', models.PositiveBigIntegerField(default=0)),
+                ('changed', models.PositiveBigIntegerField(default=0)),
+                ('cost_before', models.DecimalField(decimal_places=10, default=Decimal('0'), max_digits=20)),
+                ('cost_after', models.DecimalField(decimal_places=10, default=Decimal('0'), max_digits=20)),
+                ('finished_at', models.DateTimeField(null=True)),
+            ],
+            options={
+                'verbose_name': 'repricing',
+                'db_table': 'telemetry_repricing',
+                'ordering': ['-id'],
             },
         ),
         migrations.AddField(

@@ -1,6 +1,6 @@
 from telemetry.models.batches import BatchRow, BatchUsageRow
 from telemetry.models.hours import HourMark
-from telemetry.models.money import Adjustment, PriceRow
+from telemetry.models.money import Adjustment, PriceRow, RepricingRow
 from telemetry.models.record import (
     BodyRow,
     ExchangeRow,
@@ -26,4 +26,5 @@ __all__ = [
     "PieceRow",
     "PriceRow",
     "Pricing",
+    "RepricingRow",
 ]

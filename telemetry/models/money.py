@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 from decimal import Decimal
+from uuid import UUID
 
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
@@ -131,3 +132,32 @@ class Adjustment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.cost_before} → {self.cost_after}"
+
+
+class RepricingRow(models.Model):
+    """A run of the reprice job in the background: what it is to look at, and how far it has come."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    """Also the `run_id` of its adjustments."""
+    asked_at = models.DateTimeField(default=timezone.now)
+    asked_by = models.CharField(max_length=150)
+    since = models.DateTimeField(null=True)
+    until = models.DateTimeField(null=True)
+    patterns = models.TextField(default="")
+    """One a line."""
+    reached = models.UUIDField(default=UUID(int=0))
+    """The last exchange that was looked at."""
+    looked_at = models.PositiveBigIntegerField(default=0)
+    changed = models.PositiveBigIntegerField(default=0)
+    cost_before = models.DecimalField(max_digits=20, decimal_places=10, default=Decimal(0))
+    """Of those that changed, as after."""
+    cost_after = models.DecimalField(max_digits=20, decimal_places=10, default=Decimal(0))
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "telemetry_repricing"
+        verbose_name = "repricing"
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.asked_at:%Y-%m-%d %H:%M} by {self.asked_by}"
