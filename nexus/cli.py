@@ -8,6 +8,7 @@ from typing import Any
 import click
 from django.core.exceptions import ImproperlyConfigured
 
+from nexus.commands.prices import import_prices, reprice
 from nexus.commands.setup import setup
 
 
@@ -175,6 +176,9 @@ def variables() -> None:
         mark = "*" if variable.is_secret else ""
         click.echo(f"| `{variable.name}`{mark} | {default} | {variable.help} |")
 
+
+main.add_command(import_prices)
+main.add_command(reprice)
 
 if __name__ == "__main__":
     main()

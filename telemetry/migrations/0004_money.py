@@ -99,7 +99,7 @@ class Migration(migrations.Migration):
             name='PriceRow',
             fields=[
                 ('id', models.UUIDField(default=accounts.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('pattern', models.CharField(help_text="A model's id as the API answers it, such as claude-opus-5-5; * stands for any characters. Where several fit, the one without * counts, else the one with the most characters.", max_length=200, validators=[django.core.validators.RegexValidator('^[\\w.:@*-]+$', "Use a model's id; * stands for any characters.")], verbose_name='model')),
+                ('pattern', models.CharField(help_text="A model's id as the API answers it, such as claude-opus-5-5; * stands for any characters. Where several fit, the one without * counts, else the one with the most characters.", max_length=200, validators=[django.core.validators.RegexValidator('^[\\w.:@*-]+\\Z', "Use a model's id; * stands for any characters.")], verbose_name='model')),
                 ('valid_from', models.DateTimeField(help_text='UTC. It counts for requests that begin then or later, until a newer row of the same model does. From that moment on its figures are fixed.')),
                 ('input', models.DecimalField(decimal_places=6, help_text='USD per million tokens.', max_digits=14, validators=[django.core.validators.MinValueValidator(Decimal('0'))], verbose_name='input')),
                 ('output', models.DecimalField(decimal_places=6, help_text='USD per million tokens.', max_digits=14, validators=[django.core.validators.MinValueValidator(Decimal('0'))], verbose_name='output')),
@@ -187,7 +187,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='pricerow',
-            constraint=models.UniqueConstraint(fields=('pattern', 'valid_from'), name='price_once'),
+            constraint=models.UniqueConstraint(fields=('pattern', 'valid_from'), name='price_once', violation_error_message='There is a price of this model from that moment on already. To correct it, let this one begin a second later and reprice.'),
         ),
         migrations.RunPython(seed, migrations.RunPython.noop),
         migrations.RunPython(mark_unpriced, migrations.RunPython.noop),

@@ -1,5 +1,6 @@
 """Money: what tokens cost from when on, and what was corrected afterwards."""
 
+import re
 from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -14,6 +15,11 @@ from telemetry.money.charges import PROMPT_STEPS
 
 FIXED_BEFORE = timedelta(minutes=5)
 """Clocks of nodes differ: one may use a price a little early."""
+MODEL_ID = re.compile(r"[\w.:@*-]+")
+TWICE = (
+    "There is a price of this model from that moment on already. To correct it, let this one begin a second later and "
+    "reprice."
+)
 _NOT_NEGATIVE = [MinValueValidator(Decimal(0))]
 
 
@@ -51,7 +57,7 @@ class PriceRow(models.Model):
     pattern = models.CharField(
         "model",
         max_length=200,
-        validators=[RegexValidator(r"^[\w.:@*-]+$", "Use a model's id; * stands for any characters.")],
+        validators=[RegexValidator(rf"^{MODEL_ID.pattern}\Z", "Use a model's id; * stands for any characters.")],
         help_text="A model's id as the API answers it, such as claude-opus-5-5; * stands for any characters. Where "
         "several fit, the one without * counts, else the one with the most characters.",
     )
@@ -97,7 +103,9 @@ class PriceRow(models.Model):
         db_table = "telemetry_price"
         verbose_name = "price"
         ordering = ["pattern", "-valid_from"]
-        constraints = [models.UniqueConstraint(fields=["pattern", "valid_from"], name="price_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["pattern", "valid_from"], name="price_once", violation_error_message=TWICE)
+        ]
 
     def __str__(self) -> str:
         return f"{self.pattern} from {self.valid_from:%Y-%m-%d}"
