@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from accounts.ids import new_id
 from accounts.models import RegisterQuerySet
+from telemetry.money.amounts import dollars
 from telemetry.money.charges import PROMPT_STEPS
 
 FIXED_BEFORE = timedelta(minutes=5)
@@ -139,7 +140,8 @@ class Adjustment(models.Model):
         verbose_name = "adjustment"
 
     def __str__(self) -> str:
-        return f"{self.cost_before} → {self.cost_after}"
+        before, after = ("unpriced" if cost is None else dollars(cost) for cost in (self.cost_before, self.cost_after))
+        return f"{before} → {after}"
 
 
 class RepricingRow(models.Model):
