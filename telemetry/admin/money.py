@@ -143,8 +143,8 @@ class PriceAdmin(admin.ModelAdmin):
     def _tell_of_the_past(self, request: HttpRequest, row: PriceRow) -> None:
         count = began_since(row)
         text = (
-            "The price of {} counts from {} UTC on, which has passed. What was booked since then keeps its cost until you "
-            "<a href='{}'>reprice</a>: among the newest {} exchanges since then, {} {} of this model."
+            "The price of {} counts from {} UTC on, which has passed. What was booked since then keeps its cost until "
+            "you <a href='{}'>reprice</a>: among the newest {} exchanges since then, {} {} of this model."
         )
         url = f"{reverse(REPRICE)}?ids={row.id}"
         since = f"{row.valid_from:%Y-%m-%d %H:%M}"
