@@ -13,7 +13,7 @@ from telemetry.models import BatchUsageRow, ExchangeRow, Pricing
 from telemetry.money import prices
 
 LOOKED_AT_MAX = 10_000
-"""Of the newest unpriced exchanges, which have an index of their own: that is some milliseconds."""
+"""Of the newest unpriced exchanges, which have an index of their own: that many take 0.1 s."""
 MODELS_MAX = 50
 _TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens")
 
