@@ -8,6 +8,7 @@ from typing import Any
 import click
 from django.core.exceptions import ImproperlyConfigured
 
+from nexus.commands.prices import import_prices, reprice
 from nexus.commands.rollups import verify_rollups
 from nexus.commands.setup import setup
 from nexus.commands.stats import stats
@@ -180,7 +181,8 @@ def variables() -> None:
 
 main.add_command(stats)
 main.add_command(verify_rollups)
-
+main.add_command(import_prices)
+main.add_command(reprice)
 
 if __name__ == "__main__":
     main()

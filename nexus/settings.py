@@ -237,6 +237,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_BEAT_SCHEDULE = {
     "adopt-spools": {"task": "telemetry.tasks.adopt_spools", "schedule": 60},
+    "continue-repricing": {"task": "telemetry.tasks.continue_repricing", "schedule": 60},
     "clean-record": {"task": "telemetry.tasks.clean_record", "schedule": 3600},
     "export": {"task": "telemetry.tasks.export", "schedule": 5},
     "note-last-use": {"task": "telemetry.tasks.note_last_use", "schedule": 60},

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 
 from proxy.meter import REFUSAL, Metered, meter_json
-from telemetry.money.charges import COUNTS, FAST, LONG_PROMPT_TOKENS, US, Charge, Terms, added_up, charges_of
+from telemetry.money.charges import COUNTS, FAST, US, Charge, Terms, added_up, charges_of, step_of
 from telemetry.record.exchange import BatchResults
 from telemetry.record.usage import COUNT_MAX, UsageSource
 
@@ -106,7 +106,7 @@ class BatchMeter:
         self._counts[kind] += 1
         for charge in charges:
             terms = charge.terms
-            key = (terms.model, terms.is_fast, terms.is_us, terms.is_long)
+            key = (terms.model, terms.is_fast, terms.is_us, terms.prompt_over)
             self._add(key, [getattr(charge, name) for name in COUNTS])
 
     def _add(self, key: "_Key", counts: Sequence[int]) -> None:
@@ -120,15 +120,15 @@ class BatchMeter:
             sums[index] += count
 
 
-_Key = tuple[str, bool, bool, bool]
-"""Model, fast, US, long: the terms of a charge as they stand before the batch's own."""
+_Key = tuple[str, bool, bool, int]
+"""Model, fast, US, step of the prompt: the terms of a charge as they stand before the batch's own."""
 
 
 def _charge(key: _Key, sums: Sequence[int]) -> Charge:
     """At the terms of a batch, whatever tier its lines name."""
-    model, is_fast, is_us, is_long = key
+    model, is_fast, is_us, prompt_over = key
     model = model.replace("\0", "")[:MODEL_LENGTH]
-    terms = Terms(model=model, is_fast=is_fast, is_us=is_us, is_batch=True, is_long=is_long)
+    terms = Terms(model=model, is_fast=is_fast, is_us=is_us, is_batch=True, prompt_over=prompt_over)
     return Charge(terms=terms, **dict(zip(COUNTS, sums, strict=True)))
 
 
@@ -159,7 +159,9 @@ def _charges(message: msgspec.Raw) -> list[Charge] | None:
             cache_write_1h_tokens=usage.cache_write_1h_tokens,
             web_search_requests=usage.web_search_requests,
             usage=usage.raw.decode(),
+            usage_source=usage.source.value,
             is_declined=metered.is_declined,
+            refusals=",".join(metered.refusals),
         )
     )
 
@@ -176,7 +178,9 @@ class _Used(msgspec.Struct, frozen=True, kw_only=True):
     cache_write_1h_tokens: int
     web_search_requests: int
     usage: str
+    usage_source: str
     is_declined: bool
+    refusals: str
 
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=COUNT_MAX)]
@@ -241,7 +245,7 @@ class _PlainMessage(msgspec.Struct, gc=False):
             self.model,
             usage.speed == FAST,
             usage.inference_geo == US,
-            fresh + read + written > LONG_PROMPT_TOKENS,
+            step_of(fresh + read + written),
         )
         return key, (fresh, usage.output_tokens, read, written - write_1h, write_1h, tools.web_search_requests)
 

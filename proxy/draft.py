@@ -211,6 +211,7 @@ class Draft:
             usage_source=usage.source.value,
             usage=clean(usage.raw.decode("utf-8", "replace"), USAGE_MAX_CHARACTERS),
             is_declined=metered.is_declined,
+            refusals=clean(",".join(metered.refusals), 200),
             batch_id=clean(metered.batch_id, 100),
             batch_results=metered.batch_results,
         )

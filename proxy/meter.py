@@ -1,7 +1,8 @@
 """What an answer says of itself while it passes: usage, model, how it ended. A meter gets a copy of each
 chunk; it never raises, so it can neither hold up nor alter the answer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -15,6 +16,11 @@ MAX_JSON_BYTES = 16 * 1024 * 1024
 REFUSAL = "refusal"
 """The stop reason of an answer that the API refused to give, or to go on with."""
 TOOL_CALL_BLOCKS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
+BLOCKS_WITHOUT_OUTPUT = frozenset({"fallback", "compaction"})
+"""What is no word of the answer: another model took over, or what came before was summed up."""
+UNNAMED = "-"
+"""The category of a refusal that the API does not name."""
+MAX_REFUSALS = 10
 
 
 class Metered(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,7 +32,9 @@ class Metered(msgspec.Struct, frozen=True, kw_only=True):
     message_id: str = ""
     stop_reason: str = ""
     has_output: bool = False
-    """Any block of content came."""
+    """Any block of the answer itself came."""
+    refusals: tuple[str, ...] = ()
+    """Categories: of each model that handed over to a fallback, then of the answer where it was refused."""
     tool_calls: int = 0
     """Uses of tools on either side, the client's or the API's."""
     error_type: str = ""
@@ -108,14 +116,16 @@ def meter_json(body: bytes | msgspec.Raw, *, drained: bool = False) -> Metered:
         return Metered()
     reports = UsageReports()
     reports.update(answer.usage)
-    blocks = _decode(_items, answer.content) or ()
+    blocks = [block for raw in _decode(_items, answer.content) or () if (block := _decode(_block, raw))]
+    kinds = [_text(block.type) for block in blocks]
     return Metered(
         usage=reports.total(drained=drained),
         model=_text(answer.model),
         message_id=_text(answer.id),
         stop_reason=_text(answer.stop_reason),
-        has_output=bool(blocks),
-        tool_calls=sum(map(_is_tool_call, blocks)),
+        has_output=not BLOCKS_WITHOUT_OUTPUT.issuperset(kinds),
+        refusals=(*islice(_handed_over(blocks), MAX_REFUSALS), *_refused(answer)),
+        tool_calls=sum(kind in TOOL_CALL_BLOCKS for kind in kinds),
     )
 
 
@@ -130,6 +140,7 @@ class StreamMeter:
         self._message_id = ""
         self._stop_reason = ""
         self._has_output = False
+        self._refusals: list[str] = []
         self._tool_calls = 0
         self._error_type = ""
         self._error_message = ""
@@ -154,6 +165,7 @@ class StreamMeter:
             message_id=self._message_id,
             stop_reason=self._stop_reason,
             has_output=self._has_output,
+            refusals=tuple(self._refusals),
             tool_calls=self._tool_calls,
             error_type=self._error_type,
             error_message=self._error_message,
@@ -178,10 +190,11 @@ class StreamMeter:
             return
         kind = _text(block.type)
         self._tool_calls += kind in TOOL_CALL_BLOCKS
-        self._has_output |= kind != "fallback"
+        self._has_output |= kind not in BLOCKS_WITHOUT_OUTPUT
         if kind == "fallback":
             serving = _decode(_answer, block.to)
             self._model = (_text(serving.model) if serving else "") or self._model
+            self._refuse(_category(block.trigger))
 
     def _count_delta(self, data: bytes) -> None:
         event = _decode(_delta_event, data)
@@ -195,7 +208,13 @@ class StreamMeter:
             return
         delta = _decode(_answer, event.delta)
         self._stop_reason = (_text(delta.stop_reason) if delta else "") or self._stop_reason
+        for category in _refused(delta) if delta else ():
+            self._refuse(category)
         self._reports.update(event.usage)
+
+    def _refuse(self, category: str) -> None:
+        if len(self._refusals) < MAX_REFUSALS:
+            self._refusals.append(category)
 
     def _stop_message(self, data: bytes) -> None:
         self._saw_message_stop = True
@@ -224,6 +243,7 @@ class _Answer(msgspec.Struct):
     id: msgspec.Raw = _NULL
     model: msgspec.Raw = _NULL
     stop_reason: msgspec.Raw = _NULL
+    stop_details: msgspec.Raw = _NULL
     content: msgspec.Raw = _NULL
     usage: msgspec.Raw = _NULL
     error: msgspec.Raw = _NULL
@@ -245,6 +265,13 @@ class _Event(msgspec.Struct):
 class _Block(msgspec.Struct):
     type: msgspec.Raw = _NULL
     to: msgspec.Raw = _NULL
+    trigger: msgspec.Raw = _NULL
+
+
+class _Details(msgspec.Struct):
+    """Of a refusal, or of what made one model hand over to another."""
+
+    category: msgspec.Raw = _NULL
 
 
 class _Delta(msgspec.Struct, gc=False):
@@ -265,6 +292,7 @@ _answer = msgspec.json.Decoder(_Answer)
 _error = msgspec.json.Decoder(_Error)
 _event = msgspec.json.Decoder(_Event)
 _block = msgspec.json.Decoder(_Block)
+_details = msgspec.json.Decoder(_Details)
 _items = msgspec.json.Decoder(list[msgspec.Raw])
 _delta_event = msgspec.json.Decoder(_DeltaEvent)
 _string = msgspec.json.Decoder(str)
@@ -288,9 +316,18 @@ def _name_within(event: SSEEvent) -> bytes:
     return _text(data.type).encode() if data else b""
 
 
-def _is_tool_call(raw: msgspec.Raw) -> bool:
-    block = _decode(_block, raw)
-    return block is not None and _text(block.type) in TOOL_CALL_BLOCKS
+def _handed_over(blocks: Sequence[_Block]) -> Iterator[str]:
+    return (_category(block.trigger) for block in blocks if _text(block.type) == "fallback")
+
+
+def _refused(answer: _Answer) -> Sequence[str]:
+    return [_category(answer.stop_details)] if _text(answer.stop_reason) == REFUSAL else ()
+
+
+def _category(raw: msgspec.Raw) -> str:
+    details = _decode(_details, raw)
+    category = _text(details.category) if details else ""
+    return category if category.isidentifier() else UNNAMED
 
 
 def _error_facts(envelope: _Answer | None) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from accounts.register import load
 from telemetry.conf import RecordConf
 from telemetry.exports.sending import send
 from telemetry.models import ExchangeRow
-from telemetry.money import rollups, verification
+from telemetry.money import repricings, rollups, verification
 from telemetry.record.adoption import adopt
 from telemetry.record.policies import Policies
 from telemetry.record.retention import Freed, clean, clean_ledger, expired
@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 ROLL_UP_SECONDS = 5
 """Of each run: without Redis one thread has all tasks to do."""
 VERIFIED = timedelta(hours=48)
+REPRICING_SECONDS = 5.0
 LOOK_BACK = timedelta(minutes=10)
 """Longer than a task is ever late; what is older is noted by the next use."""
 
@@ -81,3 +82,10 @@ def verify_rollups() -> None:
 def export() -> int:
     """Sends what waits for the telemetry endpoint."""
     return send(settings.EXPORT)
+
+
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
+def continue_repricing() -> None:
+    """Goes on with what was asked for in the admin, a few seconds at a time: others want to work too."""
+    if repricings.go_on(seconds=REPRICING_SECONDS):
+        continue_repricing.delay()

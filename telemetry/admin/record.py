@@ -7,15 +7,18 @@ from django.contrib import admin
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.functional import cached_property
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 
 from telemetry.lookup import as_uuid
-from telemetry.models import BodyRow, ExchangeRow
+from telemetry.models import Adjustment, BodyRow, ExchangeRow, PriceRow
+from telemetry.money import amounts
 from telemetry.record.message import message_from_stream
 
 COUNTED_MAX_ROWS = 10_000
 SHOWN_MAX_CHARACTERS = 200_000
+SHOWN_MAX_ADJUSTMENTS = 100
 TEXT_STYLE = "white-space:pre-wrap;overflow-wrap:anywhere;max-height:40em;overflow:auto;margin:0"
 
 
@@ -45,7 +48,7 @@ class MachineRows(admin.ModelAdmin):
 
 @admin.register(ExchangeRow)
 class ExchangeAdmin(MachineRows):
-    list_display = ("started", "status", "outcome", "caller", "kind", "asked_model", "tokens", "took")
+    list_display = ("started", "status", "outcome", "caller", "kind", "asked_model", "tokens", "costs", "took")
     list_filter = ("outcome", "kind", "domain")  # each has an index
     sortable_by = ("started",)  # by anything else the whole table would be sorted
     list_select_related = ("client_key",)
@@ -69,9 +72,19 @@ class ExchangeAdmin(MachineRows):
                 )
             },
         ),
+        ("Cost", {"fields": ("costs", "prices", "adjustments", ("is_declined", "refusals"))}),
         ("Bodies", {"fields": ("message", "request", "response", "request_headers", "response_headers")}),
     )
-    readonly_fields = ("message", "request", "response", "request_headers", "response_headers")
+    readonly_fields = (
+        "costs",
+        "prices",
+        "adjustments",
+        "message",
+        "request",
+        "response",
+        "request_headers",
+        "response_headers",
+    )
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[ExchangeRow]":
         return super().get_queryset(request).defer("usage", "error_message")
@@ -97,6 +110,24 @@ class ExchangeAdmin(MachineRows):
     def tokens(self, row: ExchangeRow) -> str:
         read = row.input_tokens + row.cache_read_tokens + row.cache_write_5m_tokens + row.cache_write_1h_tokens
         return _on_one_line(f"{read:,} / {row.output_tokens:,}")
+
+    @admin.display(description="Cost")
+    def costs(self, row: ExchangeRow) -> str:
+        return _on_one_line(amounts.cost(row.pricing, row.cost))
+
+    @admin.display(description="Prices used")
+    def prices(self, row: ExchangeRow) -> str:
+        ids = [price_id for part in row.price_ids.split(",") if (price_id := as_uuid(part))]
+        found = PriceRow.objects.filter(id__in=ids)
+        links = ((reverse("admin:telemetry_pricerow_change", args=[price.id]), str(price)) for price in found)
+        return format_html_join(", ", '<a href="{}">{}</a>', links) or "—"
+
+    @admin.display(description="Adjustments")
+    def adjustments(self, row: ExchangeRow) -> str:
+        """From the first one, which tells what was booked when it closed."""
+        made = Adjustment.objects.filter(exchange_id=row.id, batch_id="").order_by("id")[:SHOWN_MAX_ADJUSTMENTS]
+        lines = ((f"{each.made_at:%Y-%m-%d %H:%M} UTC", str(each)) for each in made)
+        return format_html_join("", "<div>{}: {}</div>", lines) or "—"
 
     @admin.display(description="First byte / all ms")
     def took(self, row: ExchangeRow) -> str:

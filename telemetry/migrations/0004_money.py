@@ -3,46 +3,60 @@
 import accounts.ids
 import django.core.validators
 import django.utils.timezone
+import uuid
 from datetime import UTC, datetime
 from decimal import Decimal
 from django.db import migrations, models
 
 
-SOURCE = "Anthropic's price list of 2026-08-22"
+SOURCE = "Anthropic's price list, autumn 2026"
 SINCE = datetime(2024, 1, 1, tzinfo=UTC)
 SEEDS = {
-    # models: input, 5 min write, 1 h write, read, output; fast and US factors (facts/claude-api.md 6.1 to 6.3)
+    # models: input, 5 min write, 1 h write, read, output; fast and US factors (facts/claude-api.md 6.1 to 6.3; those of
+    # 5.1 and 5.5 from a later copy of the same page)
+    ("claude-fable-5-1", "claude-mythos-5-1"): ("10", "12.50", "20", "0.25", "50", None, "1.1"),
     ("claude-fable-5", "claude-mythos-5"): ("10", "12.50", "20", "1", "50", None, "1.1"),
+    ("claude-opus-5-5",): ("4", "5", "8", "0.20", "20", "2", "1.1"),
     ("claude-opus-5", "claude-opus-4-8"): ("5", "6.25", "10", "0.50", "25", "2", "1.1"),
     ("claude-opus-4-7", "claude-opus-4-6"): ("5", "6.25", "10", "0.50", "25", None, "1.1"),
     ("claude-opus-4-5-20251101", "claude-opus-4-5"): ("5", "6.25", "10", "0.50", "25", None, None),
+    ("claude-sonnet-5-5",): ("2", "2.50", "4", "0.10", "10", None, "1.1"),
     ("claude-sonnet-5",): ("2", "2.50", "4", "0.20", "10", None, "1.1"),
     ("claude-sonnet-4-6",): ("3", "3.75", "6", "0.30", "15", None, "1.1"),
     ("claude-sonnet-4-5-20250929", "claude-sonnet-4-5", "claude-sonnet-4-20250514", "claude-sonnet-4-0"): (
         "3", "3.75", "6", "0.30", "15", None, None,
     ),
     ("claude-3-7-sonnet-20250219",): ("3", "3.75", "6", "0.30", "15", None, None),
+    ("claude-haiku-5-5",): ("0.10", "0.125", "0.20", "0.01", "0.50", None, "1.1"),
     ("claude-haiku-4-5-20251001", "claude-haiku-4-5"): ("1", "1.25", "2", "0.10", "5", None, None),
     ("claude-opus-4-1-20250805", "claude-opus-4-1", "claude-opus-4-20250514", "claude-opus-4-0"): (
         "15", "18.75", "30", "1.50", "75", None, None,
     ),
     ("claude-3-5-haiku-20241022",): ("0.80", "1", "1.60", "0.08", "4", None, None),
 }
-LONG = ("claude-sonnet-4-5-20250929", "claude-sonnet-4-5", "claude-sonnet-4-20250514", "claude-sonnet-4-0")
-LONG_RATES = {"long_input": "6", "long_output": "22.50", "long_cache_write_5m": "7.50", "long_cache_write_1h": "12",
-              "long_cache_read": "0.60"}
+LONGER = {
+    # models: above how many tokens of prompt; input, 5 min write, 1 h write, read, output
+    ("claude-sonnet-4-5-20250929", "claude-sonnet-4-5", "claude-sonnet-4-20250514", "claude-sonnet-4-0"): (
+        200_000, "6", "7.50", "12", "0.60", "22.50",
+    ),
+    ("claude-haiku-5-5",): (100_000, "0.50", "0.625", "1", "0.05", "2.50"),
+}
+RATES = ("input", "cache_write_5m", "cache_write_1h", "cache_read", "output")
 
 
 def seed(apps, schema_editor):
     """What the models cost that there are; newer prices are newer rows."""
     prices = apps.get_model("telemetry", "PriceRow")
-    names = ("input", "cache_write_5m", "cache_write_1h", "cache_read", "output", "fast_factor", "us_factor")
+    longer = {model: values for models_, values in LONGER.items() for model in models_}
     for models_, values in SEEDS.items():
         for model in models_:
-            rates = {name: None if value is None else Decimal(value) for name, value in zip(names, values, strict=True)}
-            if model in LONG:
-                rates |= {name: Decimal(value) for name, value in LONG_RATES.items()}
-            prices.objects.create(pattern=model, valid_from=SINCE, source=SOURCE, **rates)
+            fields = dict(zip((*RATES, "fast_factor", "us_factor"), values, strict=True))
+            tokens, *long_rates = longer.get(model, (200_000,))
+            fields |= dict(zip((f"long_{name}" for name in RATES), long_rates))
+            numbers = {name: None if value is None else Decimal(value) for name, value in fields.items()}
+            prices.objects.create(
+                pattern=model, valid_from=SINCE, source=SOURCE, long_above_tokens=tokens, **numbers
+            )
 
 
 def mark_unpriced(apps, schema_editor):
@@ -76,6 +90,7 @@ class Migration(migrations.Migration):
                 ('price_ids_after', models.TextField(default='')),
             ],
             options={
+                'verbose_name': 'adjustment',
                 'db_table': 'telemetry_adjustment',
                 'ordering': ['-id'],
             },
@@ -84,21 +99,22 @@ class Migration(migrations.Migration):
             name='PriceRow',
             fields=[
                 ('id', models.UUIDField(default=accounts.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('pattern', models.CharField(help_text="A model's id as the API answers it; * stands for any characters. The most exact one counts.", max_length=200, validators=[django.core.validators.RegexValidator('^[\\w.:@*-]+$', "Use a model's id; * stands for any characters.")], verbose_name='model')),
-                ('valid_from', models.DateTimeField(help_text='UTC. It counts for requests from then on, until a newer row does.')),
+                ('pattern', models.CharField(help_text="A model's id as the API answers it, such as claude-opus-5-5; * stands for any characters. Where several fit, the one without * counts, else the one with the most characters.", max_length=200, validators=[django.core.validators.RegexValidator('^[\\w.:@*-]+\\Z', "Use a model's id; * stands for any characters.")], verbose_name='model')),
+                ('valid_from', models.DateTimeField(help_text='UTC. It counts for requests that begin then or later, until a newer row of the same model does. From that moment on its figures are fixed.')),
                 ('input', models.DecimalField(decimal_places=6, help_text='USD per million tokens.', max_digits=14, validators=[django.core.validators.MinValueValidator(Decimal('0'))], verbose_name='input')),
                 ('output', models.DecimalField(decimal_places=6, help_text='USD per million tokens.', max_digits=14, validators=[django.core.validators.MinValueValidator(Decimal('0'))], verbose_name='output')),
                 ('cache_write_5m', models.DecimalField(decimal_places=6, help_text='USD per million tokens.', max_digits=14, validators=[django.core.validators.MinValueValidator(Decimal('0'))], verbose_name='cache write, 5 minutes')),
                 ('cache_write_1h', models.DecimalField(decimal_places=6, help_text='USD per million tokens.', max_digits=14, validators=[django.core.validators.MinValueValidator(Decimal('0'))], verbose_name='cache write, 1 hour')),
                 ('cache_read', models.DecimalField(decimal_places=6, help_text='USD per million tokens.', max_digits=14, validators=[django.core.validators.MinValueValidator(Decimal('0'))], verbose_name='cache read')),
-                ('batch_factor', models.DecimalField(decimal_places=4, default=Decimal('0.5'), help_text='Of all token prices in a message batch.', max_digits=8, validators=[django.core.validators.MinValueValidator(Decimal('0'))], verbose_name='batch factor')),
-                ('fast_factor', models.DecimalField(blank=True, decimal_places=4, default=None, help_text='Of all token prices in fast mode. Empty: this model has none.', max_digits=8, null=True, validators=[django.core.validators.MinValueValidator(Decimal('0'))], verbose_name='fast mode factor')),
-                ('us_factor', models.DecimalField(blank=True, decimal_places=4, default=None, help_text='Of all token prices where inference stays in the US. Empty: as elsewhere.', max_digits=8, null=True, validators=[django.core.validators.MinValueValidator(Decimal('0'))], verbose_name='US-only factor')),
-                ('long_input', models.DecimalField(blank=True, decimal_places=6, help_text='USD per million tokens.', max_digits=14, null=True, validators=[django.core.validators.MinValueValidator(Decimal('0'))], verbose_name='input, long context')),
-                ('long_output', models.DecimalField(blank=True, decimal_places=6, help_text='USD per million tokens.', max_digits=14, null=True, validators=[django.core.validators.MinValueValidator(Decimal('0'))], verbose_name='output, long context')),
-                ('long_cache_write_5m', models.DecimalField(blank=True, decimal_places=6, help_text='USD per million tokens.', max_digits=14, null=True, validators=[django.core.validators.MinValueValidator(Decimal('0'))], verbose_name='cache write, 5 minutes, long context')),
-                ('long_cache_write_1h', models.DecimalField(blank=True, decimal_places=6, help_text='USD per million tokens.', max_digits=14, null=True, validators=[django.core.validators.MinValueValidator(Decimal('0'))], verbose_name='cache write, 1 hour, long context')),
-                ('long_cache_read', models.DecimalField(blank=True, decimal_places=6, help_text='USD per million tokens.', max_digits=14, null=True, validators=[django.core.validators.MinValueValidator(Decimal('0'))], verbose_name='cache read, long context')),
+                ('batch_factor', models.DecimalField(decimal_places=4, default=Decimal('0.5'), help_text='All token prices are multiplied by it in a message batch.', max_digits=8, validators=[django.core.validators.MinValueValidator(Decimal('0'))], verbose_name='batch factor')),
+                ('fast_factor', models.DecimalField(blank=True, decimal_places=4, default=None, help_text='For answers in fast mode. Empty: the model has none, and such an answer would be unpriced.', max_digits=8, null=True, validators=[django.core.validators.MinValueValidator(Decimal('0'))], verbose_name='fast mode factor')),
+                ('us_factor', models.DecimalField(blank=True, decimal_places=4, default=None, help_text='For inference that stays in the US. Empty: it costs as much as elsewhere.', max_digits=8, null=True, validators=[django.core.validators.MinValueValidator(Decimal('0'))], verbose_name='US-only factor')),
+                ('long_above_tokens', models.PositiveIntegerField(choices=[(100000, 'more than 100,000 tokens'), (200000, 'more than 200,000 tokens')], default=200000, help_text='What counts as one. Tokens read from the cache or written to it are part of the prompt.', verbose_name='longer prompt')),
+                ('long_input', models.DecimalField(blank=True, decimal_places=6, help_text='USD per million tokens.', max_digits=14, null=True, validators=[django.core.validators.MinValueValidator(Decimal('0'))], verbose_name='input, longer prompt')),
+                ('long_output', models.DecimalField(blank=True, decimal_places=6, help_text='USD per million tokens.', max_digits=14, null=True, validators=[django.core.validators.MinValueValidator(Decimal('0'))], verbose_name='output, longer prompt')),
+                ('long_cache_write_5m', models.DecimalField(blank=True, decimal_places=6, help_text='USD per million tokens.', max_digits=14, null=True, validators=[django.core.validators.MinValueValidator(Decimal('0'))], verbose_name='cache write, 5 minutes, longer prompt')),
+                ('long_cache_write_1h', models.DecimalField(blank=True, decimal_places=6, help_text='USD per million tokens.', max_digits=14, null=True, validators=[django.core.validators.MinValueValidator(Decimal('0'))], verbose_name='cache write, 1 hour, longer prompt')),
+                ('long_cache_read', models.DecimalField(blank=True, decimal_places=6, help_text='USD per million tokens.', max_digits=14, null=True, validators=[django.core.validators.MinValueValidator(Decimal('0'))], verbose_name='cache read, longer prompt')),
                 ('web_search_per_thousand', models.DecimalField(decimal_places=6, default=Decimal('10'), help_text='USD per thousand searches.', max_digits=14, validators=[django.core.validators.MinValueValidator(Decimal('0'))], verbose_name='web searches')),
                 ('source', models.CharField(help_text='Where this price was read, and when.', max_length=200)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
@@ -107,6 +123,28 @@ class Migration(migrations.Migration):
                 'verbose_name': 'price',
                 'db_table': 'telemetry_price',
                 'ordering': ['pattern', '-valid_from'],
+            },
+        ),
+        migrations.CreateModel(
+            name='RepricingRow',
+            fields=[
+                ('id', models.UUIDField(default=accounts.ids.new_id, editable=False, primary_key=True, serialize=False)),
+                ('asked_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('asked_by', models.CharField(max_length=150)),
+                ('since', models.DateTimeField(null=True)),
+                ('until', models.DateTimeField(null=True)),
+                ('patterns', models.TextField(default='')),
+                ('reached', models.UUIDField(default=uuid.UUID('00000000-0000-0000-0000-000000000000'))),
+                ('looked_at', models.PositiveBigIntegerField(default=0)),
+                ('changed', models.PositiveBigIntegerField(default=0)),
+                ('cost_before', models.DecimalField(decimal_places=10, default=Decimal('0'), max_digits=20)),
+                ('cost_after', models.DecimalField(decimal_places=10, default=Decimal('0'), max_digits=20)),
+                ('finished_at', models.DateTimeField(null=True)),
+            ],
+            options={
+                'verbose_name': 'repricing',
+                'db_table': 'telemetry_repricing',
+                'ordering': ['-id'],
             },
         ),
         migrations.AddField(
@@ -123,6 +161,11 @@ class Migration(migrations.Migration):
             model_name='exchangerow',
             name='is_declined',
             field=models.BooleanField(default=False),
+        ),
+        migrations.AddField(
+            model_name='exchangerow',
+            name='refusals',
+            field=models.CharField(default='', max_length=200),
         ),
         migrations.AddField(
             model_name='exchangerow',
@@ -144,7 +187,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='pricerow',
-            constraint=models.UniqueConstraint(fields=('pattern', 'valid_from'), name='price_once'),
+            constraint=models.UniqueConstraint(fields=('pattern', 'valid_from'), name='price_once', violation_error_message='There is a price of this model from that moment on already. To correct it, let this one begin a second later and reprice.'),
         ),
         migrations.RunPython(seed, migrations.RunPython.noop),
         migrations.RunPython(mark_unpriced, migrations.RunPython.noop),

@@ -1,7 +1,7 @@
 from telemetry.models.batches import BatchRow, BatchUsageRow
 from telemetry.models.exports import ExportRow
 from telemetry.models.hours import HourKind, HourMark, HourRow, HourState
-from telemetry.models.money import Adjustment, PriceRow
+from telemetry.models.money import Adjustment, PriceRow, RepricingRow
 from telemetry.models.record import (
     BodyRow,
     ExchangeRow,
@@ -31,4 +31,5 @@ __all__ = [
     "PieceRow",
     "PriceRow",
     "Pricing",
+    "RepricingRow",
 ]

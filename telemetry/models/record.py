@@ -98,6 +98,7 @@ class ExchangeRow(models.Model):
     usage_source = models.CharField(max_length=16)
     usage = models.TextField()
     is_declined = models.BooleanField(default=False)
+    refusals = models.CharField(max_length=200, default="")
     batch_id = models.CharField(max_length=100, default="")
 
     pricing = models.CharField(max_length=10, choices=Pricing, default=Pricing.FREE)

@@ -3,17 +3,21 @@
 No prices here and no Django. Costs are linear in the counts of a charge, so that charges of one kind may be added up.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Annotated, Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
 
 import msgspec
 
-from telemetry.record.usage import COUNT_MAX
+from telemetry.money.reported import NO_WRITES, Iteration, Usage, read
+from telemetry.record.usage import UsageSource
 
-LONG_PROMPT_TOKENS = 200_000
-"""A prompt of more had prices of its own with some models (facts 6.4)."""
+PROMPT_STEPS = (200_000, 100_000)
+"""Tokens of a prompt above which some models have other prices (facts 6.4; Claude Haiku 5.5), the highest first."""
 FAST, US, BATCH = "fast", "us", "batch"
 """Values of `usage.speed`, `usage.inference_geo` and `usage.service_tier` that change prices."""
+BILLED_REFUSALS = frozenset({"bio", "frontier_llm", "reasoning_extraction"})
+"""Categories of refusals that are billed also before any output: since September 2026, says the API's page "Refusals
+and fallback". Before, and in any other category, nothing is billed (facts 4.14 e)."""
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -23,7 +27,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     is_fast: bool = False
     is_us: bool = False
     is_batch: bool = False
-    is_long: bool = False
+    prompt_over: int = 0
+    """The step of `PROMPT_STEPS` that the prompt is above."""
 
 
 class Charge(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -38,7 +43,8 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     web_searches: int = 0
 
     def __bool__(self) -> bool:
-        return any(getattr(self, name) for name in COUNTS)
+        tokens = self.input_tokens or self.output_tokens or self.cache_read_tokens
+        return bool(tokens or self.cache_write_5m_tokens or self.cache_write_1h_tokens or self.web_searches)
 
     def __add__(self, other: "Charge") -> "Charge":
         """Of the same terms."""
@@ -84,36 +90,37 @@ class Used(Protocol):
     def web_search_requests(self) -> int: ...
 
     @property
+    def usage_source(self) -> str: ...
+
+    @property
     def usage(self) -> str: ...
 
     @property
     def is_declined(self) -> bool: ...
 
+    @property
+    def refusals(self) -> str: ...
+
 
 def charges_of(used: Used) -> list[Charge]:
     """What of an exchange is billed; empty where nothing is. Never raises: a usage that cannot be read in full is
     billed by its counters."""
-    usage = _read(used.usage)
-    model = used.answered_model or used.model
-    searches = used.web_search_requests
+    usage = read(used.usage)
     if usage.iterations:
-        charges = [_of_iteration(iteration, usage, model) for iteration in usage.iterations if _is_billed(iteration)]
-        if searches:
-            charges.append(Charge(terms=_terms(model, usage, is_long=False), web_searches=searches))
-        return [charge for charge in charges if charge]
-    if used.is_declined:
-        return []
-    prompt = used.input_tokens + used.cache_read_tokens + used.cache_write_5m_tokens + used.cache_write_1h_tokens
-    charge = Charge(
-        terms=_terms(model, usage, is_long=prompt > LONG_PROMPT_TOKENS),
-        input_tokens=used.input_tokens,
-        output_tokens=used.output_tokens,
-        cache_read_tokens=used.cache_read_tokens,
-        cache_write_5m_tokens=used.cache_write_5m_tokens,
-        cache_write_1h_tokens=used.cache_write_1h_tokens,
-        web_searches=searches,
-    )
-    return [charge] if charge else []
+        charges = _of_iterations(used, usage, usage.iterations)
+    elif _is_free(used):
+        charges = []
+    else:
+        charges = [_of_counters(used, usage)]
+    return [charge for charge in charges if charge]
+
+
+def step_of(prompt_tokens: int) -> int:
+    """The step of `PROMPT_STEPS` that a prompt is above; 0 for most."""
+    for step in PROMPT_STEPS:
+        if prompt_tokens > step:
+            return step
+    return 0
 
 
 def added_up(charges: Iterable[Charge]) -> list[Charge]:
@@ -125,98 +132,115 @@ def added_up(charges: Iterable[Charge]) -> list[Charge]:
     return list(sums.values())
 
 
-_Count = Annotated[int, msgspec.Meta(ge=0, le=COUNT_MAX)]
+def models_of(charges: Sequence[Charge]) -> list[str]:
+    return sorted({charge.terms.model for charge in charges})
 
 
-class _Writes(msgspec.Struct):
-    ephemeral_5m_input_tokens: _Count = 0
-    ephemeral_1h_input_tokens: _Count = 0
+# --- Without iterations: by the counters ------------------------------------------------------------------------------
 
 
-class _Iteration(msgspec.Struct):
-    """One call of a model within an answer; its own model may be missing on the wire (facts 4.11)."""
-
-    type: str = ""
-    model: str | None = None
-    input_tokens: _Count | None = 0
-    output_tokens: _Count | None = 0
-    cache_read_input_tokens: _Count | None = 0
-    cache_creation_input_tokens: _Count | None = 0
-    cache_creation: _Writes | None = None
-
-
-class _Usage(msgspec.Struct):
-    iterations: list[_Iteration] | None = None
-    speed: str | None = None
-    inference_geo: str | None = None
-    service_tier: str | None = None
-
-
-_NOTHING = _Usage()
-_usage = msgspec.json.Decoder(_Usage)
-_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_parts: dict[str, "msgspec.json.Decoder[object]"] = {
-    "iterations": msgspec.json.Decoder(list[_Iteration] | None),
-    "speed": msgspec.json.Decoder(str | None),
-    "inference_geo": msgspec.json.Decoder(str | None),
-    "service_tier": msgspec.json.Decoder(str | None),
-}
-
-
-def _read(raw: str) -> _Usage:
-    if not raw:
-        return _NOTHING
-    try:
-        return _usage.decode(raw)
-    except (ValueError, RecursionError):
-        return _read_in_parts(raw)
-
-
-def _read_in_parts(raw: str) -> _Usage:
-    """Each part alone: a bad one costs no other."""
-    try:
-        fields = _fields.decode(raw)
-    except (ValueError, RecursionError):
-        return _NOTHING
-    found = _Usage()
-    for name, decoder in _parts.items():
-        try:
-            setattr(found, name, decoder.decode(fields.get(name, b"null")))
-        except (ValueError, RecursionError):
-            continue
-    return found
-
-
-def _terms(model: str, usage: _Usage, *, is_long: bool) -> Terms:
-    return Terms(
-        model=model,
-        is_fast=usage.speed == FAST,
-        is_us=usage.inference_geo == US,
-        is_batch=usage.service_tier == BATCH,
-        is_long=is_long,
+def _of_counters(used: Used, usage: Usage) -> Charge:
+    write_5m, write_1h = used.cache_write_5m_tokens, used.cache_write_1h_tokens
+    fresh, read = used.input_tokens, used.cache_read_tokens
+    return Charge(
+        terms=_terms(used.answered_model or used.model, usage, fresh + read + write_5m + write_1h),
+        input_tokens=fresh,
+        output_tokens=used.output_tokens,
+        cache_read_tokens=read,
+        cache_write_5m_tokens=write_5m,
+        cache_write_1h_tokens=write_1h,
+        web_searches=used.web_search_requests,
     )
 
 
-def _is_billed(iteration: _Iteration) -> bool:
-    """An attempt that was declined before any output is free (facts 4.14 d)."""
-    is_attempt = iteration.type in ("message", "fallback_message")
-    return not is_attempt or bool(iteration.output_tokens)
+def _is_free(used: Used) -> bool:
+    """Declined before any output, and not in a category that is billed all the same."""
+    return used.is_declined and used.refusals.rpartition(",")[2] not in BILLED_REFUSALS
 
 
-def _of_iteration(iteration: _Iteration, usage: _Usage, model: str) -> Charge:
-    writes = iteration.cache_creation or _Writes()
-    write_1h = writes.ephemeral_1h_input_tokens
-    total = max(iteration.cache_creation_input_tokens or 0, writes.ephemeral_5m_input_tokens + write_1h)
+def _terms(model: str, usage: Usage, prompt_tokens: int, *, is_fast: bool | None = None) -> Terms:
+    return Terms(
+        model=model,
+        is_fast=usage.speed == FAST if is_fast is None else is_fast,
+        is_us=usage.inference_geo == US,
+        is_batch=usage.service_tier == BATCH,
+        prompt_over=step_of(prompt_tokens),
+    )
+
+
+# --- With iterations: each at its own model's prices (facts 4.14 b to d) ----------------------------------------------
+
+
+class _Hop(msgspec.Struct):
+    """What one model did towards the answer, until it finished or handed over to a fallback."""
+
+    model: str
+    iterations: list[Iteration]
+    is_last: bool = False
+    """No other came after it: it need not have been refused."""
+
+    @property
+    def has_output(self) -> bool:
+        return any(iteration.output_tokens for iteration in self.iterations)
+
+
+def _of_iterations(used: Used, usage: Usage, iterations: Sequence[Iteration]) -> list[Charge]:
+    model = used.answered_model or used.model
+    beside = [_of_iteration(each, each.model or model, usage) for each in iterations if not each.is_attempt]
+    hops = _hops(used, iterations)
+    if used.usage_source == UsageSource.ESTIMATED or not hops:
+        # The last word never came: how far the hop got that was at work, only the counters know.
+        serving = [] if _is_free(used) else [_of_counters(used, usage)]
+        return [*_of_hops(used, usage, hops[:-1]), *serving, *beside]
+    hops[-1].is_last = True
+    searches = Charge(terms=_terms(model, usage, 0), web_searches=used.web_search_requests)
+    return [*_of_hops(used, usage, hops), *beside, searches]
+
+
+def _hops(used: Used, iterations: Sequence[Iteration]) -> list[_Hop]:
+    """Models of a chain of fallbacks differ from each other. Where a fallback served, a model that is not named is the
+    one that was asked for."""
+    answered = used.answered_model or used.model
+    first = used.model if any(each.type == "fallback_message" for each in iterations) else answered
+    hops: list[_Hop] = []
+    for each in iterations:
+        if each.is_attempt:
+            model = each.model or (first if each.type == "message" else answered)
+            if not hops or hops[-1].model != model:
+                hops.append(_Hop(model, []))
+            hops[-1].iterations.append(each)
+    return hops
+
+
+def _of_hops(used: Used, usage: Usage, hops: Sequence[_Hop]) -> Iterator[Charge]:
+    """What each did, but for hops that declined before any output in a category that is free."""
+    refusals = used.refusals.split(",") if used.refusals else []
+    for index, hop in enumerate(hops):
+        category = refusals[index] if index < len(refusals) else ""
+        if _is_declined(used, hop, category) and category not in BILLED_REFUSALS:
+            continue
+        yield from (_of_iteration(each, hop.model, usage) for each in hop.iterations)
+
+
+def _is_declined(used: Used, hop: _Hop, category: str) -> bool:
+    """Of the last one the answer itself tells: an output of 0 may be all that was asked for."""
+    if hop.is_last and (used.is_declined or not category):
+        return used.is_declined
+    return not hop.has_output
+
+
+def _of_iteration(iteration: Iteration, model: str, usage: Usage) -> Charge:
+    writes = iteration.cache_creation or NO_WRITES
+    write_1h = writes.ephemeral_1h_input_tokens or 0
+    total = max(iteration.cache_creation_input_tokens or 0, (writes.ephemeral_5m_input_tokens or 0) + write_1h)
     read, fresh = iteration.cache_read_input_tokens or 0, iteration.input_tokens or 0
+    # An advisor has a speed of its own, which nobody reports.
+    is_fast = None if iteration.type != "advisor_message" else False
     return Charge(
-        terms=_terms(iteration.model or model, usage, is_long=fresh + read + total > LONG_PROMPT_TOKENS),
+        terms=_terms(model, usage, fresh + read + total, is_fast=is_fast),
         input_tokens=fresh,
         output_tokens=iteration.output_tokens or 0,
         cache_read_tokens=read,
         cache_write_5m_tokens=total - write_1h,  # what is not split counts as 5 minutes (facts 4.14 g)
         cache_write_1h_tokens=write_1h,
     )
-
-
-def models_of(charges: Sequence[Charge]) -> list[str]:
-    return sorted({charge.terms.model for charge in charges})

@@ -22,6 +22,7 @@ def as_price(row: PriceRow) -> Price:
         valid_from=row.valid_from,
         rates=Rates(*usual),
         long_rates=_long(long, usual),
+        long_above_tokens=row.long_above_tokens,
         batch_factor=row.batch_factor,
         fast_factor=row.fast_factor,
         us_factor=row.us_factor,

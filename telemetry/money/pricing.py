@@ -1,6 +1,5 @@
 """What charges cost. Prices are dated; no Django here: facts in, facts out."""
 
-import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
@@ -9,13 +8,15 @@ from uuid import UUID
 
 import msgspec
 
-from telemetry.money.charges import Charge
+from telemetry.money.charges import PROMPT_STEPS, Charge
 from telemetry.record.exchange import Pricing
 
 PLACES = Decimal("1e-10")
 _PRECISE = Context(prec=50, rounding=ROUND_HALF_EVEN)
 REMEMBERED_MODELS = 1000
 """Names of models come from outside: no more of them are remembered at once."""
+COST_LIMIT = Decimal(10) ** 10
+"""What the column of a cost does not hold."""
 ONE = Decimal(1)
 MILLION, THOUSAND = Decimal(1_000_000), Decimal(1000)
 
@@ -39,7 +40,9 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     valid_from: datetime
     rates: Rates
     long_rates: Rates | None = None
-    """Of prompts over `LONG_PROMPT_TOKENS`, where they differ."""
+    """Of longer prompts, where they differ."""
+    long_above_tokens: int = PROMPT_STEPS[0]
+    """What a longer prompt is: one of `PROMPT_STEPS`."""
     batch_factor: Decimal = Decimal("0.5")
     fast_factor: Decimal | None = None
     """None: the model has no fast mode, so that its tokens in fast mode have no price."""
@@ -70,7 +73,6 @@ class PriceList:
     def __init__(self, prices: Iterable[Price] = ()) -> None:
         # The most exact pattern first, and of one pattern the newest.
         self._prices = sorted(prices, key=lambda price: (*_exactness(price.pattern), price.valid_from), reverse=True)
-        self._patterns = [(_as_regex(price.pattern), price) for price in self._prices]
         self._found: dict[str, tuple[Price, ...]] = {}
 
     def price(self, model: str, at: datetime) -> Price | None:
@@ -79,7 +81,7 @@ class PriceList:
         if prices is None:
             if len(self._found) >= REMEMBERED_MODELS:
                 self._found.clear()
-            prices = tuple(price for matches, price in self._patterns if matches.fullmatch(model))
+            prices = tuple(price for price in self._prices if matches(price.pattern, model))
             self._found[model] = prices
         for price in prices:
             if price.valid_from <= at:
@@ -99,7 +101,8 @@ class PriceList:
             total = _PRECISE.add(total, amount)
             if price.id not in ids:
                 ids.append(price.id)
-        return Cost(Pricing.PRICED, total.quantize(PLACES, context=_PRECISE), tuple(ids))
+        cost = total.quantize(PLACES, context=_PRECISE)
+        return Cost(Pricing.PRICED, cost, tuple(ids)) if cost < COST_LIMIT else UNPRICED
 
 
 def _amount(charge: Charge, price: Price) -> Decimal | None:
@@ -113,7 +116,8 @@ def _amount(charge: Charge, price: Price) -> Decimal | None:
         factor *= price.us_factor
     if terms.is_batch:
         factor *= price.batch_factor
-    rates = price.long_rates if terms.is_long and price.long_rates is not None else price.rates
+    is_long = price.long_rates is not None and terms.prompt_over >= price.long_above_tokens
+    rates = price.long_rates if is_long and price.long_rates is not None else price.rates
     multiply, add = _PRECISE.multiply, _PRECISE.add
     tokens = multiply(rates.input, charge.input_tokens)
     tokens = add(tokens, multiply(rates.output, charge.output_tokens))
@@ -127,9 +131,22 @@ def _amount(charge: Charge, price: Price) -> Decimal | None:
     return add(tokens, _PRECISE.divide(searches, THOUSAND))
 
 
+def matches(pattern: str, model: str) -> bool:
+    """Whether a model is meant by a pattern; in time that grows with their lengths alone, whatever the pattern."""
+    first, *others = pattern.split("*")
+    if not others:
+        return model == pattern
+    *middle, last = others
+    if not model.startswith(first):
+        return False
+    at = len(first)
+    for part in middle:
+        found = model.find(part, at)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return len(model) - len(last) >= at and model.endswith(last)
+
+
 def _exactness(pattern: str) -> tuple[bool, int]:
     return "*" not in pattern, len(pattern.replace("*", ""))
-
-
-def _as_regex(pattern: str) -> "re.Pattern[str]":
-    return re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL)

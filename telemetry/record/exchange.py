@@ -136,7 +136,10 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     usage: str = ""
     """The usage as the upstream reported it, as JSON; never edited."""
     is_declined: bool = False
-    """The API refused before it put anything out: it bills nothing, whatever usage it shows (facts 4.14 e)."""
+    """The API refused before it put anything out: mostly it bills nothing, whatever usage it shows (facts 4.14 e)."""
+    refusals: str = ""
+    """Categories of refusals, separated by commas: of each model that handed over to a fallback, then of the answer
+    itself; `-` where the API names none."""
     batch_id: str = ""
     """Of the message batch that was created or looked at, or whose results were read."""
 

@@ -79,8 +79,9 @@ def read(*chunks: bytes, **limits: int) -> BatchResults:
     return metered.batch_results
 
 
-def charge(model: str = HAIKU, marks: Sequence[str] = (), /, **counts: int) -> Charge:
-    return Charge(terms=Terms(model=model, is_batch=True, **dict.fromkeys(marks, True)), **counts)
+def charge(model: str = HAIKU, marks: Sequence[str] = (), /, *, prompt_over: int = 0, **counts: int) -> Charge:
+    terms = Terms(model=model, is_batch=True, prompt_over=prompt_over, **dict.fromkeys(marks, True))
+    return Charge(terms=terms, **counts)
 
 
 def jsonl(*lines: bytes) -> bytes:
@@ -116,7 +117,7 @@ def test_each_set_of_terms_is_kept_apart() -> None:
         "cache_write_1h_tokens": 20,
     }
     assert read(FAST_IN_THE_US).charges == (charge(OPUS, ("is_fast", "is_us"), **counts),)
-    assert read(LONG).charges == (charge(HAIKU, ["is_long"], **counts | {"cache_read_tokens": 200_000}),)
+    assert read(LONG).charges == (charge(prompt_over=200_000, **counts | {"cache_read_tokens": 200_000}),)
     assert read(SEARCHED).charges == (charge(HAIKU, **counts, web_searches=2),)
     assert read(UNSPLIT).charges == (charge(**counts | {"cache_write_5m_tokens": 30, "cache_write_1h_tokens": 0}),)
     both = [charge(model, input_tokens=1, output_tokens=2) for model in (OPUS, HAIKU)]
@@ -264,7 +265,9 @@ class Plainly:
         self.cache_write_5m_tokens, self.cache_write_1h_tokens = used.cache_write_5m_tokens, used.cache_write_1h_tokens
         self.web_search_requests = used.web_search_requests
         self.usage = used.raw.decode()
+        self.usage_source = used.source.value
         self.is_declined = metered.is_declined
+        self.refusals = ",".join(metered.refusals)
 
 
 def read_plainly(body: bytes) -> BatchResults:

@@ -429,3 +429,59 @@ def test_an_answer_that_ends_in_an_error_is_not_cut() -> None:
     meter = StreamMeter()
     meter.feed(STREAMS["mid-stream error"])
     assert not meter.is_cut
+
+
+# Refusals.
+
+
+def refusal(category: str | None) -> Event:
+    event = message_delta("refusal", usage={"output_tokens": 0})
+    event["delta"]["stop_details"] = {"type": "refusal", "category": category}
+    return event
+
+
+def handover(category: str | None) -> dict[str, Any]:
+    to = {"model": FALLBACK_MODEL}
+    return {"type": "fallback", "to": to, "trigger": {"type": "refusal", "category": category}}
+
+
+@pytest.mark.parametrize(("category", "named"), [("bio", "bio"), (None, "-"), ("a,b", "-"), ("", "-")])
+def test_a_refusal_before_any_output_is_told_with_its_category(category: str | None, named: str) -> None:
+    streamed = metered_events(message_start(), refusal(category))
+    details = {"type": "refusal", "category": category}
+    whole = meter_json(answer(content=[], stop_reason="refusal", stop_details=details))
+    for result in (streamed, whole):
+        assert (result.is_declined, result.refusals) == (True, (named,))
+
+
+def test_a_refusal_after_some_output_declines_nothing() -> None:
+    assert not metered_events(message_start(), *text(0, "Hi"), refusal("bio")).is_declined
+    assert not meter_json(answer(stop_reason="refusal")).is_declined
+
+
+def test_each_model_that_handed_over_is_told_of_and_then_the_answer() -> None:
+    blocks = [handover("cyber"), handover(None)]
+    streamed = metered_events(
+        message_start(), *streams.block(0, blocks[0]), *streams.block(1, blocks[1]), refusal("bio")
+    )
+    whole = meter_json(answer(content=blocks, stop_reason="refusal", stop_details={"category": "bio"}))
+    for result in (streamed, whole):
+        assert (result.is_declined, result.refusals) == (True, ("cyber", "-", "bio"))
+
+
+def test_a_compaction_is_no_word_of_the_answer() -> None:
+    compaction = {"type": "compaction", "content": "Earlier …"}
+    assert metered_events(message_start(), *streams.block(0, compaction), refusal("cyber")).is_declined
+    assert meter_json(answer(content=[compaction], stop_reason="refusal")).is_declined
+
+
+def test_refusals_have_a_bound() -> None:
+    blocks = [handover("cyber")] * 50
+    assert len(metered_events(message_start(), *(e for b in blocks for e in streams.block(0, b))).refusals) == 10
+    assert len(meter_json(answer(content=blocks)).refusals) == 10
+
+
+def test_what_a_refusal_says_of_itself_may_be_anything() -> None:
+    odds: list[Any] = [None, 5, [], {"category": 5}, {"category": {"a": 1}}, "bio"]
+    for odd in odds:
+        assert meter_json(answer(content=[], stop_reason="refusal", stop_details=odd)).refusals == ("-",)
