@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from nexus import env, keyfile
 from proxy.conf import IntakeConf, UpstreamConf
-from telemetry.conf import RecordConf, SpoolConf
+from telemetry.conf import NoticesConf, RecordConf, SlackConf, SpoolConf
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -85,6 +85,22 @@ RECORD = RecordConf(
     ),
     retain_rows_days=env.integer(
         "RETENTION_ROWS_DAYS", 730, help="Days until exchanges are deleted where a domain does not say; 0: never"
+    ),
+)
+
+# --- What people are told ------------------------------------------------------------------------------------
+NOTICES = NoticesConf(
+    is_on=env.boolean("ENABLE_NOTIFICATIONS", True, help="Tell Slack and webhooks; false: nobody is told anything"),
+    slack=SlackConf(
+        is_on=env.boolean("SLACK_ENABLED", True, help="Tell Slack where the settings in the admin do not say"),
+        webhook_url=env.url(
+            "SLACK_WEBHOOK_URL", "", help="Slack's incoming webhook for all that have none of their own"
+        ),
+        bot_token=env.secret("SLACK_BOT_TOKEN", help="Slack's bot token: messages go through its API, with threads"),
+        api_url=env.url("SLACK_API_URL", "https://slack.com/api/", help="Slack's API, for the bot token"),
+        channel=env.text("SLACK_CHANNEL", help="Slack channel, needed with the bot token"),
+        username=env.text("SLACK_USERNAME", "Nexus", help="Whom Slack shows as the sender"),
+        icon_emoji=env.text("SLACK_ICON_EMOJI", ":robot_face:", help="Slack's picture of the sender"),
     ),
 )
 

@@ -1,6 +1,6 @@
 """The settings of the record as frozen values that check themselves."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -39,3 +39,25 @@ class RecordConf:
     retain_bodies_days: int = 90
     """How long bodies are kept where their domain does not say; 0 is for ever."""
     retain_rows_days: int = 730
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlackConf:
+    """How Slack is reached where neither a domain nor the installation has settings of its own."""
+
+    is_on: bool = True
+    webhook_url: str = field(default="", repr=False)
+    bot_token: str = field(default="", repr=False)
+    """With it messages go through chat.postMessage, which has threads; a webhook has none."""
+    api_url: str = "https://slack.com/api/"
+    channel: str = ""
+    username: str = "Nexus"
+    icon_emoji: str = ":robot_face:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticesConf:
+    """What people and their programs are told."""
+
+    is_on: bool = True
+    slack: SlackConf = SlackConf()

@@ -1,6 +1,7 @@
 from telemetry.models.batches import BatchRow, BatchUsageRow
 from telemetry.models.hours import HourKind, HourMark, HourRow, HourState
 from telemetry.models.money import Adjustment, PriceRow
+from telemetry.models.notices import Candidate, Delivery, ErrorStreak, LastSaid, SlackSettings, Target, Webhook
 from telemetry.models.record import (
     BodyRow,
     ExchangeRow,
@@ -17,16 +18,23 @@ __all__ = [
     "BatchRow",
     "BatchUsageRow",
     "BodyRow",
+    "Candidate",
+    "Delivery",
+    "ErrorStreak",
     "ExchangeRow",
     "HourKind",
     "HourMark",
     "HourRow",
     "HourState",
     "Kind",
+    "LastSaid",
     "LedgerQuerySet",
     "LedgerRow",
     "Outcome",
     "PieceRow",
     "PriceRow",
     "Pricing",
+    "SlackSettings",
+    "Target",
+    "Webhook",
 ]
