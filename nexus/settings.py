@@ -224,6 +224,8 @@ CELERY_BEAT_SCHEDULE = {
     "adopt-spools": {"task": "telemetry.tasks.adopt_spools", "schedule": 60},
     "clean-record": {"task": "telemetry.tasks.clean_record", "schedule": 3600},
     "note-last-use": {"task": "telemetry.tasks.note_last_use", "schedule": 60},
+    # It expires: runs that pile up behind a slow one would do nothing.
+    "send-notices": {"task": "telemetry.tasks.send_notices", "schedule": 2, "options": {"expires": 4}},
 }
 
 LOGGING = {

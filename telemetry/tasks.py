@@ -13,6 +13,9 @@ from accounts.models import touch_last_used
 from accounts.register import load
 from telemetry.conf import RecordConf
 from telemetry.models import ExchangeRow
+from telemetry.notices.cleaning import clean_notices
+from telemetry.notices.compose import compose
+from telemetry.notices.sending import Sending
 from telemetry.record.adoption import adopt
 from telemetry.record.policies import Policies
 from telemetry.record.retention import Freed, clean, clean_ledger, expired
@@ -50,5 +53,13 @@ def clean_record() -> None:
     """Deletes what has been kept long enough; what one run leaves, the next one takes."""
     freed = sum((clean(each) for each in expired()), Freed())
     clean_ledger()
+    clean_notices()
     if freed:
         logger.info("retention freed %s", freed)
+
+
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
+def send_notices() -> None:
+    """Finds words for what is new, and tells those who want to hear."""
+    compose()
+    Sending().run()

@@ -168,6 +168,7 @@ class Delivery(models.Model):
     """The notice as JSON, until it is delivered."""
     entered_at = models.DateTimeField(default=timezone.now)
     due_at = models.DateTimeField(default=timezone.now)
+    give_up_at = models.DateTimeField()
 
     state = models.CharField(max_length=16, choices=State, default=State.PENDING)
     target = models.CharField(max_length=64, blank=True)

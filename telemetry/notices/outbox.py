@@ -2,7 +2,7 @@
 is committed, and not otherwise."""
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -11,10 +11,12 @@ from django.utils import timezone
 from accounts.ids import new_id
 from telemetry.models import Delivery
 from telemetry.models.notices import State
-from telemetry.notices.notice import Notice
+from telemetry.notices.notice import Notice, NoticeKind
 from telemetry.notices.routes import Routes
 from telemetry.record.insert import insert
 
+GIVE_UP = timedelta(hours=24)
+"""What could not be sent for so long after it was due is no news any more."""
 COLUMNS = (
     "id",
     "notice_id",
@@ -27,6 +29,7 @@ COLUMNS = (
     "payload",
     "entered_at",
     "due_at",
+    "give_up_at",
 )
 DEFAULTS: dict[str, Any] = {
     "state": State.PENDING.value,
@@ -49,7 +52,7 @@ def _rows(notices: Iterable[Notice], routes: Routes, due_at: datetime | None) ->
     now = timezone.now()
     for notice in notices:
         payload = msgspec.json.encode(notice).decode()
-        position = notice.exchange_id if notice.kind == "conversation" and notice.exchange_id else new_id()
+        position = notice.exchange_id if notice.kind is NoticeKind.CONVERSATION and notice.exchange_id else new_id()
         for sink in routes.sinks(notice.kind, notice.domain_id):
             yield (
                 new_id(),
@@ -63,5 +66,6 @@ def _rows(notices: Iterable[Notice], routes: Routes, due_at: datetime | None) ->
                 payload,
                 now,
                 due_at or now,
+                (due_at or now) + GIVE_UP,
                 *DEFAULTS.values(),
             )

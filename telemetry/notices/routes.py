@@ -129,15 +129,18 @@ class Routes:
     rows: Mapping[UUID | None, Row]
     reach: Mapping[UUID, bool]
     """Whether a domain may reach Slack at all."""
+    hosts: Mapping[UUID, str]
     hooks: Mapping[str, Hook]
 
     @classmethod
     def load(cls) -> "Routes":
+        domains = list(Domain.objects.only("id", "host", "reaches_slack"))
         rows = SlackSettings.objects.values_list("domain_id", *COLUMNS)
         return cls(
             settings.NOTICES,
             {domain_id: Row(*values) for domain_id, *values in rows},
-            {domain.id: domain.may_reach_slack for domain in Domain.objects.only("id", "host", "reaches_slack")},
+            {domain.id: domain.may_reach_slack for domain in domains},
+            {domain.id: domain.host for domain in domains},
             _hooks(),
         )
 
