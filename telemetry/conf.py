@@ -3,6 +3,10 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+
+from telemetry.notices.addresses import validate_url
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpoolConf:
@@ -53,6 +57,14 @@ class SlackConf:
     channel: str = ""
     username: str = "Nexus"
     icon_emoji: str = ":robot_face:"
+
+    def __post_init__(self) -> None:
+        for name, url in (("SLACK_WEBHOOK_URL", self.webhook_url), ("SLACK_API_URL", self.api_url)):
+            try:
+                if url:
+                    validate_url(url)
+            except ValidationError as error:
+                raise ImproperlyConfigured(f"{name}: {error.message}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,5 +61,7 @@ def clean_record() -> None:
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
 def send_notices() -> None:
     """Finds words for what is new, and tells those who want to hear."""
-    compose()
-    Sending().run()
+    try:
+        compose()
+    finally:  # what has words already does not wait for what has none
+        Sending().run()

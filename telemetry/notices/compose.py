@@ -6,6 +6,7 @@ All take them in the same order, so that on PostgreSQL the second waits for the 
 
 import hashlib
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -25,24 +26,26 @@ from telemetry.record.pieces import MissingPiece
 
 logger = logging.getLogger(__name__)
 
-BATCH = 50
-MAX_BATCHES = 20
+BATCH = 20
+"""Their bodies are in memory together."""
+WORK_SECONDS = 5.0
+"""Of one run, after which it begins nothing new."""
 SUMMARY_EVERY = timedelta(minutes=5)
 ERROR_MAX_CHARACTERS = 500
 NOTICES = UUID("6f6b3f0e-3c35-4c53-8f1c-5a7d4a5b9c11")
 """Ids of notices are made in this name space."""
 
 
-def compose(now: datetime | None = None, *, max_batches: int = MAX_BATCHES) -> int:
+def compose(now: datetime | None = None) -> int:
     """How many exchanges were dealt with. What one run leaves, the next one takes."""
     now = now or timezone.now()
+    deadline = time.monotonic() + WORK_SECONDS
     routes = Routes.load()
     done = 0
-    for _ in range(max_batches):
-        candidates = list(Candidate.objects.order_by("exchange_id")[:BATCH])
-        done += _compose(candidates, routes, now)
-        if len(candidates) < BATCH:
-            break
+    for is_error in (True, False):  # apart: two workers must not wait for one another's
+        batch = Candidate.objects.filter(is_error=is_error).order_by("exchange_id")[:BATCH]
+        while time.monotonic() < deadline and (candidates := list(batch.all())):
+            done += _compose(candidates, routes, now)
     _sum_up(routes, now)
     return done
 

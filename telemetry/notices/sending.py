@@ -204,6 +204,8 @@ class Sending:
         try:
             notice = _notice.decode(delivery.payload)
             return place.post(notice, delivery.id, _thread_ts(delivery, queue.target))
+        except msgspec.DecodeError:
+            return Answer(Result.REFUSED, None, "its words cannot be read")
         except Exception as error:
             # A fault of our own: it may have been sent.
             logger.error("delivery %s ended in %s", delivery.id, type(error).__name__)

@@ -34,11 +34,11 @@ def worker_and_beat(served: Served) -> Iterator[None]:
     if not os.environ.get("REDIS_URL"):
         yield
         return
-    processes = [
-        subprocess.Popen([sys.executable, "-m", "nexus", name], env=served.environment, stdout=log, stderr=log)
-        for name in ("worker", "beat")
-        for log in [(served.data / f"{name}.log").open("w")]
-    ]
+    processes = []
+    for name in ("worker", "beat"):
+        command = [sys.executable, "-m", "nexus", name]
+        with (served.data / f"{name}.log").open("w") as log:
+            processes.append(subprocess.Popen(command, env=served.environment, stdout=log, stderr=log))
     try:
         yield
     finally:

@@ -1,9 +1,11 @@
 """What counts for a domain: every combination, against a table that reads as the documentation does."""
 
 import itertools
+from typing import Any
 from uuid import UUID
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 
 from accounts.models import Domain
@@ -113,3 +115,12 @@ def test_no_secret_shows_in_what_is_printed(settings: Settings, domain: Domain) 
     shown = repr((routes, routes.slack(domain.id), routes.slack(None), settings.NOTICES))
     assert "canary" not in shown
     assert "own.example/hook" not in shown
+
+
+@pytest.mark.parametrize("name", ["webhook_url", "api_url"])
+def test_an_address_that_others_could_read_stops_the_start(name: str) -> None:
+    make: Any = SlackConf
+    with pytest.raises(ImproperlyConfigured, match=f"SLACK_{name.upper()}: The URL must start with https://") as told:
+        make(**{name: "http://hooks.slack.example/fake-canary"})
+    assert "canary" not in str(told.value)
+    make(**{name: "http://127.0.0.1:8080/hook"})

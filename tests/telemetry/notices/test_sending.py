@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 from django.db import connection
 from pytest_django import Settings
 
@@ -333,3 +334,16 @@ def test_what_a_dead_worker_had_begun_to_send_is_unconfirmed_and_the_rest_goes_o
     run(clock)
     assert states() == ["unconfirmed", "delivered"]
     assert slack_server.words == ["number 1"]
+
+
+def test_an_address_that_cannot_be_read_stops_its_target_and_no_other(
+    slack_server: SlackServer, clock: Clock, domain: Domain, settings: Settings
+) -> None:
+    SlackSettings.objects.create(domain=domain, webhook_url="https://hooks.slack.example/fake-canary-0123456789")
+    entered(2, domain_id=domain.id)
+    entered(1)
+    settings.NEXUS_ENCRYPTION_KEYS = Fernet.generate_key().decode()
+    run(clock)
+    assert slack_server.words == titles(1)
+    assert sorted(states()) == ["delivered", "failed", "pending"]
+    assert "NEXUS_ENCRYPTION_KEYS" in Target.objects.get(failing_since__isnull=False).failing_reason
