@@ -13,7 +13,7 @@ from decimal import Decimal
 from uuid import UUID, uuid5
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from telemetry.models import Candidate, ErrorStreak, ExchangeRow, LastSaid
@@ -39,6 +39,8 @@ NOTICES = UUID("6f6b3f0e-3c35-4c53-8f1c-5a7d4a5b9c11")
 def compose(now: datetime | None = None) -> int:
     """How many exchanges were dealt with. What one run leaves, the next one takes."""
     now = now or timezone.now()
+    if not (Candidate.objects.exists() or _due_streaks(now).exists()):
+        return 0  # as nearly always
     deadline = time.monotonic() + WORK_SECONDS
     routes = Routes.load()
     done = 0
@@ -167,9 +169,13 @@ def _error_notices(row: ExchangeRow, now: datetime) -> Iterator[Notice]:
         ErrorStreak.objects.filter(id=streak.id).update(untold=F("untold") + 1, last_exchange_id=row.id)
 
 
+def _due_streaks(now: datetime) -> "QuerySet[ErrorStreak]":
+    return ErrorStreak.objects.filter(untold__gt=0, told_at__lte=now - SUMMARY_EVERY)
+
+
 def _sum_up(routes: Routes, now: datetime) -> None:
     """One notice for all errors of a kind since the last one."""
-    for streak in ErrorStreak.objects.filter(untold__gt=0, told_at__lte=now - SUMMARY_EVERY):
+    for streak in _due_streaks(now):
         row = ExchangeRow.objects.select_related("domain").filter(id=streak.last_exchange_id).first()
         with transaction.atomic():
             # As it was read: whoever else has summed it up meanwhile has changed it.

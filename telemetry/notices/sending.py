@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from accounts.ids import new_id
 from telemetry.models import Delivery, Target
-from telemetry.models.notices import State
+from telemetry.models.notices import UNSETTLED, State
 from telemetry.notices.answer import TOO_MANY, Answer, Result
 from telemetry.notices.notice import Notice, NoticeKind
 from telemetry.notices.outbox import GIVE_UP
@@ -96,6 +96,8 @@ class Sending:
 
     def run(self) -> int:
         """How many attempts were made."""
+        if not Delivery.objects.filter(state__in=UNSETTLED, due_at__lte=self._now()).exists():
+            return 0  # as nearly always
         self._recover()
         queues = self._queues()
         for queue in queues:
@@ -176,7 +178,7 @@ class Sending:
             Target.objects.filter(id=queue.target).update(free_at=now)
             return False
         answer = self._posted(delivery, queue)
-        self._settle(delivery, answer, queue, now)
+        self._settle(delivery, answer, queue)
         return True
 
     def _hold(self, queue: Queue, now: datetime) -> bool:
@@ -211,13 +213,13 @@ class Sending:
             logger.error("delivery %s ended in %s", delivery.id, type(error).__name__)
             return Answer(Result.UNKNOWN, None, f"a fault in Nexus: {type(error).__name__}")
 
-    def _settle(self, delivery: Delivery, answer: Answer, queue: Queue, started_at: datetime) -> None:
+    def _settle(self, delivery: Delivery, answer: Answer, queue: Queue) -> None:
         """What came of it must be written: until then it counts as unconfirmed."""
         for attempt in range(1, WRITE_TRIES + 1):
             try:
                 with transaction.atomic():
                     self._note(delivery, answer, self._now())
-                    self._note_target(queue.target, answer, started_at, self._now())
+                    self._note_target(queue.target, answer, self._now())
                 return
             except OperationalError:
                 if attempt == WRITE_TRIES:
@@ -245,7 +247,7 @@ class Sending:
                 return {"state": State.UNCONFIRMED, "settled_at": now}
         return {"state": State.FAILED, "settled_at": now}
 
-    def _note_target(self, target_id: str, answer: Answer, started_at: datetime, now: datetime) -> None:
+    def _note_target(self, target_id: str, answer: Answer, now: datetime) -> None:
         target = Target.objects.get(id=target_id)
         match answer.result:
             case Result.ARRIVED:
@@ -255,17 +257,17 @@ class Sending:
                 logger.error("nothing is sent to %s until somebody acts: %s", target.label, answer.error)
             case Result.LATER | Result.UNKNOWN:
                 target.failures += answer.status != TOO_MANY
-        target.free_at = max(
-            started_at + timedelta(seconds=self._pace.message_seconds), now + self._wait(answer, target.failures)
-        )
+        # From the answer on: so far apart they arrive, however long the way was.
+        target.free_at = now + self._wait(answer, target.failures)
         target.save()
 
     def _wait(self, answer: Answer, failures: int) -> timedelta:
-        if answer.result not in (Result.LATER, Result.UNKNOWN):
-            return timedelta(0)
-        steps = self._pace.backoff_seconds
-        backoff = steps[min(max(failures, 1), len(steps)) - 1]
-        return timedelta(seconds=backoff if answer.wait_seconds is None else answer.wait_seconds)
+        seconds = self._pace.message_seconds
+        if answer.result in (Result.LATER, Result.UNKNOWN):
+            steps = self._pace.backoff_seconds
+            backoff = steps[min(max(failures, 1), len(steps)) - 1]
+            seconds = max(seconds, backoff if answer.wait_seconds is None else answer.wait_seconds)
+        return timedelta(seconds=seconds)
 
 
 def _thread_ts(delivery: Delivery, target_id: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from accounts.ids import new_id
@@ -16,6 +17,7 @@ from telemetry.models.notices import State
 from telemetry.notices.notice import Notice, NoticeKind
 from telemetry.notices.outbox import enter
 from telemetry.notices.sending import Pace, Sending, send_again, try_again
+from telemetry.tasks import send_notices
 from tests.telemetry.notices.slackserver import SlackServer, slow, status, takes_and_hangs_up, too_many
 from tests.telemetry.notices.told import configure, notice
 
@@ -100,7 +102,7 @@ def test_an_incident_does_not_wait_behind_what_was_said(slack_server: SlackServe
 
 def test_one_message_a_second_for_each_target(slack_server: SlackServer, clock: Clock) -> None:
     entered(3)
-    pace = Pace(message_seconds=0.2, wait_seconds=1)
+    pace = Pace(message_seconds=0.2, wait_seconds=2)
     assert run(clock, pace) == 3
     first, second, third = (each.at for each in slack_server.received)
     assert second - first >= 0.19
@@ -347,3 +349,10 @@ def test_an_address_that_cannot_be_read_stops_its_target_and_no_other(
     assert slack_server.words == titles(1)
     assert sorted(states()) == ["delivered", "failed", "pending"]
     assert "NEXUS_ENCRYPTION_KEYS" in Target.objects.get(failing_since__isnull=False).failing_reason
+
+
+def test_while_there_is_nothing_to_do_a_run_asks_three_short_questions() -> None:
+    with CaptureQueriesContext(connection) as queries:
+        send_notices()
+    assert len(queries) == 3
+    assert all(query["sql"].startswith("SELECT") for query in queries)
