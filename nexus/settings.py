@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from nexus import env, keyfile, logs
 from proxy.conf import IntakeConf, UpstreamConf
-from telemetry.conf import RecordConf, SpoolConf
+from telemetry.conf import NoticesConf, RecordConf, SlackConf, SpoolConf
 from telemetry.exports.conf import ExportConf
 from telemetry.traces.conf import TraceConf, header_pairs, sampling
 
@@ -117,7 +117,21 @@ TRACES = TraceConf(
     follows_parent=_follows_parent,
     forwards=env.boolean("OTEL_FORWARD_TRACEPARENT", False, help="Send a traceparent to the API too"),
 )
-
+# --- What people are told ------------------------------------------------------------------------------------
+NOTICES = NoticesConf(
+    is_on=env.boolean("ENABLE_NOTIFICATIONS", True, help="Tell Slack and webhooks; false: nobody is told anything"),
+    slack=SlackConf(
+        is_on=env.boolean("SLACK_ENABLED", True, help="Tell Slack where the settings in the admin do not say"),
+        webhook_url=env.url(
+            "SLACK_WEBHOOK_URL", "", help="Slack's incoming webhook for all that have none of their own"
+        ),
+        bot_token=env.secret("SLACK_BOT_TOKEN", help="Slack's bot token: messages go through its API, with threads"),
+        api_url=env.url("SLACK_API_URL", "https://slack.com/api/", help="Slack's API, for the bot token"),
+        channel=env.text("SLACK_CHANNEL", help="Slack channel, needed with the bot token"),
+        username=env.text("SLACK_USERNAME", "Nexus", help="Whom Slack shows as the sender"),
+        icon_emoji=env.text("SLACK_ICON_EMOJI", ":robot_face:", help="Slack's picture of the sender"),
+    ),
+)
 # --- Django ------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "daphne",
@@ -243,6 +257,8 @@ CELERY_BEAT_SCHEDULE = {
     "note-last-use": {"task": "telemetry.tasks.note_last_use", "schedule": 60},
     "roll-up": {"task": "telemetry.tasks.roll_up", "schedule": 10, "options": {"expires": 10}},
     "verify-rollups": {"task": "telemetry.tasks.verify_rollups", "schedule": crontab(hour=3, minute=17)},
+    # It expires: runs that pile up behind a slow one would do nothing.
+    "send-notices": {"task": "telemetry.tasks.send_notices", "schedule": 2, "options": {"expires": 4}},
 }
 
 _says_json = env.choice("LOG_JSON", help="Log lines as JSON; not said: yes, but for people with DEBUG")

@@ -1,7 +1,11 @@
 """The settings of the record as frozen values that check themselves."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+
+from telemetry.notices.addresses import validate_url
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,3 +43,33 @@ class RecordConf:
     retain_bodies_days: int = 90
     """How long bodies are kept where their domain does not say; 0 is for ever."""
     retain_rows_days: int = 730
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlackConf:
+    """How Slack is reached where neither a domain nor the installation has settings of its own."""
+
+    is_on: bool = True
+    webhook_url: str = field(default="", repr=False)
+    bot_token: str = field(default="", repr=False)
+    """With it messages go through chat.postMessage, which has threads; a webhook has none."""
+    api_url: str = "https://slack.com/api/"
+    channel: str = ""
+    username: str = "Nexus"
+    icon_emoji: str = ":robot_face:"
+
+    def __post_init__(self) -> None:
+        for name, url in (("SLACK_WEBHOOK_URL", self.webhook_url), ("SLACK_API_URL", self.api_url)):
+            try:
+                if url:
+                    validate_url(url)
+            except ValidationError as error:
+                raise ImproperlyConfigured(f"{name}: {error.message}") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticesConf:
+    """What people and their programs are told."""
+
+    is_on: bool = True
+    slack: SlackConf = SlackConf()

@@ -15,6 +15,9 @@ from telemetry.conf import RecordConf
 from telemetry.exports.sending import send
 from telemetry.models import ExchangeRow
 from telemetry.money import repricings, rollups, verification
+from telemetry.notices.cleaning import clean_notices
+from telemetry.notices.compose import compose
+from telemetry.notices.sending import Sending
 from telemetry.record.adoption import adopt
 from telemetry.record.policies import Policies
 from telemetry.record.retention import Freed, clean, clean_ledger, expired
@@ -56,6 +59,7 @@ def clean_record() -> None:
     """Deletes what has been kept long enough; what one run leaves, the next one takes."""
     freed = sum((clean(each) for each in expired()), Freed())
     clean_ledger()
+    clean_notices()
     if freed:
         logger.info("retention freed %s", freed)
 
@@ -89,3 +93,12 @@ def continue_repricing() -> None:
     """Goes on with what was asked for in the admin, a few seconds at a time: others want to work too."""
     if repricings.go_on(seconds=REPRICING_SECONDS):
         continue_repricing.delay()
+
+
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
+def send_notices() -> None:
+    """Finds words for what is new, and tells those who want to hear."""
+    try:
+        compose()
+    finally:  # what has words already does not wait for what has none
+        Sending().run()

@@ -21,7 +21,16 @@ from cryptography.fernet import Fernet
 MISSING = "are not here"
 """What the reason of a skip says where the machine lacks a program."""
 FAKE_SECRET_KEY = "a-fake-secret-key-for-tests-only-0123456789abcdefghij"
-OWN_VARIABLES = ("CLAUDE_API_KEY", "DATABASE_URL", "REDIS_URL", "CLAUDE_API_BASE_URL", "PORT", "HOST")
+OWN_VARIABLES = (
+    "CLAUDE_API_KEY",
+    "DATABASE_URL",
+    "REDIS_URL",
+    "CLAUDE_API_BASE_URL",
+    "PORT",
+    "HOST",
+    "SLACK_WEBHOOK_URL",
+    "SLACK_BOT_TOKEN",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

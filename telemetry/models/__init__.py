@@ -2,6 +2,7 @@ from telemetry.models.batches import BatchRow, BatchUsageRow
 from telemetry.models.exports import ExportRow
 from telemetry.models.hours import HourKind, HourMark, HourRow, HourState
 from telemetry.models.money import Adjustment, PriceRow, RepricingRow
+from telemetry.models.notices import Candidate, Delivery, ErrorStreak, LastSaid, SlackSettings, Target, Webhook
 from telemetry.models.record import (
     BodyRow,
     ExchangeRow,
@@ -18,6 +19,9 @@ __all__ = [
     "BatchRow",
     "BatchUsageRow",
     "BodyRow",
+    "Candidate",
+    "Delivery",
+    "ErrorStreak",
     "ExchangeRow",
     "ExportRow",
     "HourKind",
@@ -25,6 +29,7 @@ __all__ = [
     "HourRow",
     "HourState",
     "Kind",
+    "LastSaid",
     "LedgerQuerySet",
     "LedgerRow",
     "Outcome",
@@ -32,4 +37,7 @@ __all__ = [
     "PriceRow",
     "Pricing",
     "RepricingRow",
+    "SlackSettings",
+    "Target",
+    "Webhook",
 ]

@@ -14,6 +14,7 @@ from telemetry.exports.outbox import enter
 from telemetry.models import BodyRow, ExchangeRow, LedgerRow
 from telemetry.money.batches import book
 from telemetry.money.marks import mark
+from telemetry.notices import candidates
 from telemetry.record.exchange import COLUMNS, Closed, columns
 from telemetry.record.insert import insert
 from telemetry.record.ledger import Page, Stored
@@ -60,6 +61,7 @@ class Store:
 
 def _store_together(kept: Sequence[Kept], page: Page | None) -> Stored:
     with transaction.atomic():
+        candidates.note(each.exchange for each in kept)
         new = insert(ExchangeRow, ROW_COLUMNS, [_row(each) for each in kept])
         insert(BodyRow, BODY_COLUMNS, [each.body for each in kept if each.body])
         mark((each.exchange.id, each.exchange.domain_id) for each in kept)
