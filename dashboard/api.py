@@ -19,7 +19,7 @@ from dashboard.export import export
 from dashboard.filters import Breakdown, Export, Figures, Filters, NotAsked, Page, Series, Span
 from dashboard.ledger import proof
 from dashboard.sums import in_usd
-from dashboard.timelimit import TookTooLong, time_limited
+from telemetry.timelimit import TookTooLong, time_limited
 
 NO_TEXT_SEARCH = "Searching by text shows what was said: that takes the permission to view bodies."
 NO_DOMAIN = "(none)"

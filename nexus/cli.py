@@ -8,6 +8,7 @@ from typing import Any
 import click
 from django.core.exceptions import ImproperlyConfigured
 
+from nexus.commands.incidents import incidents
 from nexus.commands.prices import import_prices, reprice
 from nexus.commands.rollups import verify_rollups
 from nexus.commands.setup import setup
@@ -183,6 +184,7 @@ main.add_command(stats)
 main.add_command(verify_rollups)
 main.add_command(import_prices)
 main.add_command(reprice)
+main.add_command(incidents)
 
 if __name__ == "__main__":
     main()

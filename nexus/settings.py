@@ -259,6 +259,8 @@ CELERY_BEAT_SCHEDULE = {
     "verify-rollups": {"task": "telemetry.tasks.verify_rollups", "schedule": crontab(hour=3, minute=17)},
     # It expires: runs that pile up behind a slow one would do nothing.
     "send-notices": {"task": "telemetry.tasks.send_notices", "schedule": 2, "options": {"expires": 4}},
+    "tell-on-time": {"task": "telemetry.tasks.tell_on_time", "schedule": 30, "options": {"expires": 60}},
+    "watch": {"task": "telemetry.tasks.watch", "schedule": 30, "options": {"expires": 60}},
 }
 
 _says_json = env.choice("LOG_JSON", help="Log lines as JSON; not said: yes, but for people with DEBUG")

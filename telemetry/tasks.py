@@ -17,7 +17,12 @@ from telemetry.models import ExchangeRow
 from telemetry.money import repricings, rollups, verification
 from telemetry.notices.cleaning import clean_notices
 from telemetry.notices.compose import compose
+from telemetry.notices.digest import send_digests
+from telemetry.notices.incidents import evaluate
+from telemetry.notices.quiet import tell_held
+from telemetry.notices.rules import RULES
 from telemetry.notices.sending import Sending
+from telemetry.notices.slack_bot import show_states
 from telemetry.record.adoption import adopt
 from telemetry.record.policies import Policies
 from telemetry.record.retention import Freed, clean, clean_ledger, expired
@@ -52,6 +57,21 @@ def adopt_spools() -> int:
         return 0
     snapshot = load()
     return len(adopt(conf.spool.root, Store(Shelf(Policies(lambda: snapshot).of))))
+
+
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
+def watch() -> None:
+    """Looks what is wrong. It may run many times at once, and nothing is told twice."""
+    evaluate(RULES, timezone.now())
+
+
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
+def tell_on_time() -> None:
+    """What the clock tells: what quiet hours have held back, the day's digest, and how incidents stand."""
+    now = timezone.now()
+    tell_held(now)
+    send_digests(now)
+    show_states(now)
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]

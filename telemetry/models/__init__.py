@@ -1,6 +1,15 @@
 from telemetry.models.batches import BatchRow, BatchUsageRow
 from telemetry.models.exports import ExportRow
 from telemetry.models.hours import HourKind, HourMark, HourRow, HourState
+from telemetry.models.incidents import (
+    DigestSent,
+    Incident,
+    IncidentStep,
+    Limits,
+    RuleSettings,
+    Severity,
+    Suspicion,
+)
 from telemetry.models.money import Adjustment, PriceRow, RepricingRow
 from telemetry.models.notices import Candidate, Delivery, ErrorStreak, LastSaid, SlackSettings, Target, Webhook
 from telemetry.models.record import (
@@ -21,6 +30,7 @@ __all__ = [
     "BodyRow",
     "Candidate",
     "Delivery",
+    "DigestSent",
     "ErrorStreak",
     "ExchangeRow",
     "ExportRow",
@@ -28,16 +38,22 @@ __all__ = [
     "HourMark",
     "HourRow",
     "HourState",
+    "Incident",
+    "IncidentStep",
     "Kind",
     "LastSaid",
     "LedgerQuerySet",
     "LedgerRow",
+    "Limits",
     "Outcome",
     "PieceRow",
     "PriceRow",
     "Pricing",
     "RepricingRow",
+    "RuleSettings",
+    "Severity",
     "SlackSettings",
+    "Suspicion",
     "Target",
     "Webhook",
 ]

@@ -147,9 +147,13 @@ class State(models.TextChoices):
     """It was sent, and nobody answered: it may have arrived. It is not sent again unasked."""
     WITHDRAWN = "withdrawn"
     """Where it should go was switched off before it went."""
+    HELD = "held"
+    """It waits for the end of quiet hours (`telemetry.notices.quiet`)."""
+    GATHERED = "gathered"
+    """It was told together with others, in the message of one of them."""
 
 
-UNSETTLED = (State.PENDING, State.SENDING)
+UNSETTLED = (State.PENDING, State.SENDING, State.HELD)
 
 
 class Delivery(models.Model):
@@ -183,6 +187,8 @@ class Delivery(models.Model):
     error = models.CharField(max_length=300, blank=True)
     message_ts = models.CharField(max_length=40, blank=True)
     """Slack's name of the message, to which a thread is attached."""
+    message_channel = models.CharField(max_length=40, blank=True)
+    """Slack's own id of its channel, which a change of the message needs."""
 
     class Meta:
         verbose_name_plural = "deliveries"

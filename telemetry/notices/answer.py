@@ -26,6 +26,7 @@ class Answer:
     wait_seconds: float | None = None
     """What the other side asked for."""
     message_ts: str = ""
+    message_channel: str = ""
 
 
 BARRING_STATUSES = (401, 403, 404, 410)

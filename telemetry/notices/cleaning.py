@@ -7,12 +7,13 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
-from telemetry.models import BodyRow, Delivery, ErrorStreak, LastSaid, Target
+from telemetry.models import BodyRow, Delivery, DigestSent, ErrorStreak, Incident, LastSaid, Target
 from telemetry.models.notices import UNSETTLED
 from telemetry.notices.notice import NoticeKind
 
 KEPT = timedelta(days=30)
 STREAK_KEPT = timedelta(days=1)
+INCIDENT_KEPT = timedelta(days=400)
 LAST_SAID_MAX = 100_000
 BATCH_ROWS = 1000
 MAX_BATCHES = 500
@@ -29,6 +30,8 @@ def clean_notices(now: datetime | None = None) -> int:
         + _deleted(_beyond(LAST_SAID_MAX))
         + _deleted(ErrorStreak.objects.filter(untold=0, told_at__lt=now - STREAK_KEPT))
         + _deleted(_unused_targets(now))
+        + _deleted(Incident.objects.filter(resolved_at__lt=now - INCIDENT_KEPT))
+        + _deleted(DigestSent.objects.filter(at__lt=now - KEPT))
     )
 
 

@@ -12,6 +12,7 @@ from accounts.ids import new_id
 from telemetry.models import Delivery
 from telemetry.models.notices import State
 from telemetry.notices.notice import Notice, NoticeKind
+from telemetry.notices.quiet import held_until
 from telemetry.notices.routes import Routes
 from telemetry.record.insert import insert
 
@@ -38,6 +39,7 @@ DEFAULTS: dict[str, Any] = {
     "attempts": 0,
     "error": "",
     "message_ts": "",
+    "message_channel": "",
 }
 
 
@@ -54,6 +56,8 @@ def _rows(notices: Iterable[Notice], routes: Routes, due_at: datetime | None) ->
         payload = msgspec.json.encode(notice).decode()
         position = notice.exchange_id if notice.kind is NoticeKind.CONVERSATION and notice.exchange_id else new_id()
         for sink in routes.sinks(notice.kind, notice.domain_id):
+            held = held_until(notice, sink, routes, now)
+            due = held or due_at or now
             yield (
                 new_id(),
                 notice.id,
@@ -65,7 +69,7 @@ def _rows(notices: Iterable[Notice], routes: Routes, due_at: datetime | None) ->
                 position,
                 payload,
                 now,
-                due_at or now,
-                (due_at or now) + GIVE_UP,
-                *DEFAULTS.values(),
+                due,
+                due + GIVE_UP,
+                *(DEFAULTS | ({"state": State.HELD.value} if held else {})).values(),
             )

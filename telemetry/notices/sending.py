@@ -238,7 +238,7 @@ class Sending:
     def _outcome(self, delivery: Delivery, answer: Answer, now: datetime) -> dict[str, Any]:
         match answer.result:
             case Result.ARRIVED:
-                told = {"payload": "", "message_ts": answer.message_ts}
+                told = {"payload": "", "message_ts": answer.message_ts, "message_channel": answer.message_channel}
                 return {"state": State.DELIVERED, "settled_at": now, **told}
             case Result.LATER if now < delivery.give_up_at:
                 is_odd = answer.status not in (None, TOO_MANY) and delivery.attempts >= self._pace.patient_attempts

@@ -89,6 +89,14 @@ class SlackChannel:
 
     def post(self, notice: Notice, thread_ts: str = "") -> Answer:
         """Told as a reply where `thread_ts` names a message."""
+        message = body(notice, self.look) | ({"thread_ts": thread_ts} if thread_ts else {})
+        return self._called("chat.postMessage", message)
+
+    def edit(self, notice: Notice, channel_id: str, message_ts: str) -> Answer:
+        """The message shows this instead. Slack knows the channel by its id only."""
+        return self._called("chat.update", body(notice, Look()) | {"channel": channel_id, "ts": message_ts})
+
+    def _called(self, method: str, message: dict[str, Any]) -> Answer:
         client = WebClient(
             self.token,
             base_url=self.api_url,
@@ -96,16 +104,16 @@ class SlackChannel:
             logger=_SILENT,
             retry_handlers=[],
         )
-        message = body(notice, self.look) | ({"thread_ts": thread_ts} if thread_ts else {})
         try:
-            response = client.api_call("chat.postMessage", json=message)
+            response = client.api_call(method, json=message)
         except SlackApiError as error:
             found = error.response
             code = found.get("error") if isinstance(found.data, dict) else ""
             return _api_answer(found.status_code, str(code), found.headers)
         except Exception as error:
             return _not_answered(error)
-        return Answer(Result.ARRIVED, response.status_code, message_ts=str(response.get("ts") or ""))
+        ts, channel = str(response.get("ts") or ""), str(response.get("channel") or "")
+        return Answer(Result.ARRIVED, response.status_code, message_ts=ts, message_channel=channel)
 
 
 def body(notice: Notice, look: Look) -> dict[str, Any]:

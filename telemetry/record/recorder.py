@@ -26,6 +26,8 @@ RETRY_SECONDS = (0.2, 1.0, 5.0)
 BATCH_MAX_BYTES = 16_000_000
 LEDGER_SECONDS = 2.0
 """How old the ledger of a process in the database gets while it is busy with nothing but streams."""
+HEARTBEAT_SECONDS = 30.0
+"""How often a process that has nothing to say says that it is there."""
 ADOPT_SECONDS = 30.0
 
 
@@ -267,7 +269,8 @@ class Recorder:
             self._drain(self._spool)
         while self._queue:
             self._store_queued()
-        if time.monotonic() - self._written_at > LEDGER_SECONDS and (page := self._page()) != self._written:
+        age = time.monotonic() - self._written_at
+        if age > LEDGER_SECONDS and ((page := self._page()) != self._written or age > HEARTBEAT_SECONDS):
             self._write_page(page)
 
     def _drain(self, spool: Spool) -> None:

@@ -10,10 +10,10 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.ids import first_id_at, new_id
 from accounts.models import Domain
-from dashboard.timelimit import time_limited
 from telemetry.models import BodyRow, PieceRow
 from telemetry.money.rollups import roll_up
 from telemetry.record.exchange import Kind, Outcome
+from telemetry.timelimit import time_limited
 from tests.dashboard.asking import bare_exchange, figures, get, reads, refusal
 from tests.telemetry.facts import stored_exchange
 

@@ -10,6 +10,7 @@ import pytest
 
 from accounts.ids import new_id
 from telemetry.conf import RecordConf, SpoolConf
+from telemetry.record import recorder as recording
 from telemetry.record.exchange import Closed, Outcome
 from telemetry.record.folder import Folder, folders
 from telemetry.record.ledger import Page, Stored
@@ -224,3 +225,13 @@ async def test_a_stream_of_hours_does_not_keep_old_files(conf: SpoolConf) -> Non
     recorder.stop()
     assert pairs(store.kept)[-1] == (long_runner.exchange, long_runner.bodies)
     assert recorder.ledger().gap == 0
+
+
+async def test_a_process_without_work_says_that_it_is_there(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "LEDGER_SECONDS", 0.01)
+    monkeypatch.setattr(recording, "HEARTBEAT_SECONDS", 0.05)
+    recorder = Recorder(QUICK, store := FakeStore(), spool)
+    recorder.start()
+    eventually(lambda: len(store.pages) >= 3)
+    recorder.stop()
+    assert not store.kept

@@ -1,0 +1,31 @@
+"""All rules, an idea each in a file of its own."""
+
+from telemetry.notices.rules import (
+    client_key_expiring,
+    credential_expiring,
+    credential_limited,
+    credential_refused,
+    delivery_failing,
+    error_rate,
+    ledger_gap,
+    process_silent,
+    spool_filling,
+    unpriced_model,
+    upstream_unreachable,
+)
+from telemetry.notices.rules.rule import WatchedRule
+
+RULES: tuple[WatchedRule, ...] = (
+    upstream_unreachable.RULE,
+    error_rate.RULE,
+    credential_refused.RULE,
+    credential_limited.RULE,
+    credential_expiring.RULE,
+    client_key_expiring.RULE,
+    unpriced_model.RULE,
+    ledger_gap.RULE,
+    process_silent.RULE,
+    spool_filling.RULE,
+    delivery_failing.RULE,
+)
+"""Where budgets will enter: a rule for their thresholds and one for their forecast."""
