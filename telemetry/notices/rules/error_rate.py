@@ -14,10 +14,15 @@ from telemetry.notices.rules.rule import WatchedRule
 
 def find(now: datetime, limits: Limits) -> Iterable[Finding]:
     failed: dict[UUID, list[Failure]] = {}
+    others = recent.others(now, limits.window)
     for failure in recent.failures(now, limits.window):
-        if failure.domain_id is not None:
+        if failure.domain_id is None:
+            continue
+        if failure.is_of_its_client:
+            others[failure.domain_id] += 1
+        else:
             failed.setdefault(failure.domain_id, []).append(failure)
-    others, hosts = recent.others(now, limits.window), recent.hosts_of(set(failed))
+    hosts = recent.hosts_of(set(failed))
     for domain_id, host in hosts.items():
         count = len(failed[domain_id])
         requests = count + others[domain_id]

@@ -16,6 +16,8 @@ from telemetry.models import ExchangeRow, Outcome
 FAILURES = (Outcome.API_ERROR, Outcome.UPSTREAM_FAILED, Outcome.BROKEN, Outcome.FAILED)
 UNCOUNTED = (Outcome.REFUSED, Outcome.CANCELLED)
 """What clients brought upon themselves says nothing about the API, nor about us."""
+NOT_THE_CLIENTS = (401, 403, 429)
+"""Statuses that speak of the credential."""
 LONGEST_FAILURE = timedelta(minutes=15)
 """The limit for a first byte is ten minutes by default."""
 ROWS_MAX = 50_000
@@ -28,6 +30,12 @@ class Failure:
     domain_id: UUID | None
     outcome: str
     status: int | None
+
+    @property
+    def is_of_its_client(self) -> bool:
+        """The API does not take this request, and would take another."""
+        is_4xx = self.status is not None and 400 <= self.status < 500
+        return self.outcome == Outcome.API_ERROR and is_4xx and self.status not in NOT_THE_CLIENTS
 
 
 def between(since: datetime, until: datetime) -> "QuerySet[ExchangeRow]":

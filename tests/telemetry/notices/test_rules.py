@@ -101,6 +101,7 @@ def test_half_of_them_is_critical(domain: Domain) -> None:
         ([{"count": 17}], {"count": 4, "outcome": Outcome.REFUSED}),
         ([{"count": 17}], {"count": 4, "outcome": Outcome.CANCELLED}),
         ([{"count": 17}], {"count": 4, "ago": 400}),  # before the window
+        ([{"count": 17}], {"count": 17, "status": 400}),  # of clients that ask for what there is not
         ([{"count": 17}], {"count": 4, "ago": -60}),  # after it
         ([{"count": 17}, {"count": 4}], {"count": 5}),  # 19 %
     ],
