@@ -6,6 +6,7 @@ from typing import Any
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from accounts.secret import hide
 from nexus import env, keyfile, logs
 from proxy.conf import IntakeConf, UpstreamConf
 from telemetry.conf import RecordConf, SpoolConf
@@ -25,6 +26,9 @@ REDIS_URL = env.url("REDIS_URL", "", help="Redis that several processes share", 
 TRUSTED_PEERS = env.networks(
     "TRUSTED_PEERS", help="Networks (CIDR) whose x-nexus-request-id is kept and logged as the correlation id"
 )
+FORWARD_REQUEST_ID = env.boolean(
+    "FORWARD_REQUEST_ID", False, help="Send each exchange's id to the API as x-nexus-request-id"
+)
 NEXUS_DATA.mkdir(parents=True, exist_ok=True, mode=0o700)
 
 # --- Secrets -----------------------------------------------------------------------------------------------
@@ -34,6 +38,7 @@ NEXUS_ENCRYPTION_KEYS = env.secret(
 )
 if DEBUG and not (SECRET_KEY and NEXUS_ENCRYPTION_KEYS):
     _keys = keyfile.ensure(NEXUS_DATA)
+    hide(_keys["secret_key"], _keys["encryption_keys"])
     SECRET_KEY = SECRET_KEY or _keys["secret_key"]
     NEXUS_ENCRYPTION_KEYS = NEXUS_ENCRYPTION_KEYS or _keys["encryption_keys"]
 DASHBOARD_API_KEY = env.secret("DASHBOARD_API_KEY", help="Opens the query API for scripts; none: sessions only")
@@ -213,5 +218,6 @@ CELERY_BEAT_SCHEDULE = {
     "note-last-use": {"task": "telemetry.tasks.note_last_use", "schedule": 60},
 }
 
-LOG_JSON = env.boolean("LOG_JSON", not DEBUG, help="Log lines as JSON; default: outside DEBUG")
-LOGGING = logs.configuration(LOG_LEVEL, as_json=LOG_JSON)
+_log_json = env.boolean("LOG_JSON", None, help="Log lines as JSON; default: outside DEBUG")
+LOG_JSON = not DEBUG if _log_json is None else _log_json
+LOGGING = logs.configuration(LOG_LEVEL, json_lines=LOG_JSON)

@@ -13,7 +13,7 @@ from django.conf import settings
 from accounts.ids import new_id
 from accounts.register import Register
 from nexus.handler import LeanHandler
-from nexus.logs import writer
+from nexus.logs import take_last_words, writer
 from proxy.relay import Relay
 from proxy.upstream import Upstream
 from proxy.vault import Vault
@@ -57,6 +57,7 @@ class Node:
             sinks=self.sinks,
             intake=settings.INTAKE,
             keep_bodies=settings.RECORD.store_bodies,
+            forward_request_id=settings.FORWARD_REQUEST_ID,
         )
         self.handler = LeanHandler(relay, settings.INTAKE, settings.TRUSTED_PEERS)
         self._started: asyncio.Task[None] | None = None
@@ -86,6 +87,7 @@ class Node:
     async def _start(self) -> None:
         _tune_interpreter()
         writer.in_background()
+        take_last_words()
         await self.register.start()
         self.recorder.start()
         self.sinks.start()
