@@ -47,7 +47,19 @@ def validate_upstream_secret(secret: str) -> None:
 HIDDEN_MIN_LENGTH = 12
 """A shorter password may be a word that log lines are made of."""
 _hidden: set[str] = set()
-_WORDS = ("ookie", "assword", "pi_key", "pi-key", "pikey", "us-key", "ecret", "ss_token", "sh_token", "id_token")
+_WORDS = (
+    "ookie",
+    "assword",
+    "pi_key",
+    "pi-key",
+    "pikey",
+    "us-key",
+    "rd-key",
+    "ecret",
+    "ss_token",
+    "sh_token",
+    "id_token",
+)
 _MARKS = (
     *("nxs_live_", "sk-ant-", "earer ", "EARER ", "hooks.slack.com", "gAAAAA", "://", "xox", "eyJ"),
     *_WORDS,
@@ -61,10 +73,10 @@ _SECRETS = re.compile(
     r"|(?P<token>xox[a-z]-|gAAAAA)[\w=-]{8,}"
     r"|(?P<jwt>eyJ)[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?"
     r"|(?P<scheme>://)(?P<user>[^\s/@:\"']*):[^\s/\"']+(?=@)"
-    r"|(?P<cookie>(?i:cookie)\\?[\"']?(?:\s?[:=]|,)\s*b?\\?[\"']?)[^\"'\\\n]{6,}"
+    r"|(?P<cookie>(?i:cookie)\\*[\"']?(?:\s?[:=]|,)\s*b?\\*[\"']?)[^\"'\\\n]{6,}"
     # A header or a field by its name; never a count, whose name ends in "tokens".
-    r"|(?P<name>(?i:x-api-key|x-nexus-key|api_?key|password|secret|(?:access|refresh|id)_token)"
-    r"\\?[\"']?(?:\s?[:=]|,)\s*b?\\?[\"']?)[^\s\"'\\,;&)}\]]{6,}"
+    r"|(?P<name>(?i:x-(?:api|nexus|dashboard)-key|api_?key|password|secret|(?:access|refresh|id)_token)"
+    r"\\*[\"']?(?:\s?[:=]|,)\s*b?\\*[\"']?)[^\s\"'\\,;&)}\]]{6,}"
 )
 
 

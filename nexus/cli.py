@@ -85,7 +85,9 @@ def _celery(*arguments: str) -> None:
         raise ImproperlyConfigured("REDIS_URL is not set: then `nexus serve` runs the background work itself.")
     take_last_words()
     from nexus.celery import app
+    from nexus.tasklog import take_announcements
 
+    take_announcements()
     sys.exit(app.start(["--quiet", *arguments]))
 
 

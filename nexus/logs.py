@@ -18,6 +18,7 @@ from telemetry import requestid
 OURS = ("nexus", "proxy", "telemetry", "accounts", "dashboard")
 _ROW = re.compile(r"DETAIL:  .*?(?=\n\n(?:The above exception|During handling)|\Z)", re.DOTALL)
 """PostgreSQL quotes the row that it refused."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 Event = MutableMapping[str, Any]
 writer = LogWriter()
@@ -82,6 +83,15 @@ def _text(value: object) -> str:
     return str(value).encode("utf-8", "backslashreplace").decode()
 
 
+def printable(logger: Any, method: str, event: Event) -> Event:
+    """For a terminal: what a client chose, such as a path, must not move its cursor or change its colours."""
+    return {key: _CONTROL.sub(_escaped, value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def _escaped(found: "re.Match[str]") -> str:
+    return found.group().encode("unicode_escape").decode()
+
+
 def configuration(level: str, *, json_lines: bool) -> dict[str, Any]:
     """For Django's LOGGING."""
     shared: list[Any] = [
@@ -90,12 +100,12 @@ def configuration(level: str, *, json_lines: bool) -> dict[str, Any]:
         structlog.processors.TimeStamper(fmt="iso" if json_lines else "%H:%M:%S", utc=True),
         bind_request,
     ]
-    renderer = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)]
+    for_people = [printable, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)]
     end: list[Any] = [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
         structlog.processors.format_exc_info,
         without_rows,
-        *([in_order, as_json] if json_lines else renderer),
+        *([in_order, as_json] if json_lines else for_people),
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

@@ -21,6 +21,13 @@ def connect() -> None:
     signals.setup_logging.connect(_keep_ours, weak=False)
 
 
+def take_announcements() -> None:
+    """What Celery would print past all logging, such as that a worker stops, becomes a log line."""
+    from celery.apps import worker
+
+    worker.safe_say = lambda message, file=None: logger.warning(message)
+
+
 def _keep_ours(**_: Any) -> None:
     """With a receiver Celery sets up no logging of its own."""
 
