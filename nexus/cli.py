@@ -13,6 +13,10 @@ from nexus.commands.prices import import_prices, reprice
 from nexus.commands.rollups import verify_rollups
 from nexus.commands.setup import setup
 from nexus.commands.stats import stats
+from nexus.logs import a_line, take_last_words, wants_json
+
+SERVICES = ("serve", "worker", "beat")
+"""What runs unattended: its last words are a log line too."""
 
 
 class Sentences(click.Group):
@@ -22,6 +26,9 @@ class Sentences(click.Group):
         try:
             return super().invoke(ctx)
         except ImproperlyConfigured as error:
+            if ctx.invoked_subcommand in SERVICES and wants_json():
+                click.echo(a_line("critical", str(error)), err=True)
+                ctx.exit(2)
             raise click.UsageError(str(error)) from None
 
 
@@ -38,6 +45,7 @@ def main() -> None:
 def serve(host: str | None, port: int | None, workers: int) -> None:
     """Serve everything: prepares the database, and without REDIS_URL runs the background work too."""
     settings = setup()
+    take_last_words()
     from nexus.serve import serve as run
 
     run(host or settings.HOST, settings.PORT if port is None else port, workers)
@@ -79,8 +87,11 @@ def beat() -> None:
 def _celery(*arguments: str) -> None:
     if not setup().REDIS_URL:
         raise ImproperlyConfigured("REDIS_URL is not set: then `nexus serve` runs the background work itself.")
+    take_last_words()
     from nexus.celery import app
+    from nexus.tasklog import take_announcements
 
+    take_announcements()
     sys.exit(app.start(["--quiet", *arguments]))
 
 

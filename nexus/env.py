@@ -14,8 +14,11 @@ from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from accounts.secret import hide
+
 T = TypeVar("T")
 N = TypeVar("N", int, float)
+B = TypeVar("B", bool, bool | None)
 Network = IPv4Network | IPv6Network
 
 
@@ -39,10 +42,15 @@ def text(name: str, default: str = "", *, help: str) -> str:
 
 def secret(name: str, default: str = "", *, help: str) -> str:
     """A secret from NAME, or from the file that NAME_FILE names (as containers mount them)."""
-    return _read(name, default, str, "", help, is_secret=True)
+
+    def parse(value: str) -> str:
+        hide(*value.split(","))
+        return value
+
+    return _read(name, default, parse, "", help, is_secret=True)
 
 
-def boolean(name: str, default: bool, *, help: str) -> bool:
+def boolean(name: str, default: B, *, help: str) -> B:
     words = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False}
     words["off"] = False
 
@@ -50,13 +58,6 @@ def boolean(name: str, default: bool, *, help: str) -> bool:
         return words[value.strip().lower()]
 
     return _read(name, default, parse, "use true or false", help)
-
-
-def choice(name: str, *, help: str) -> bool | None:
-    """Like `boolean`; None where nothing is said."""
-    value = boolean(name, False, help=help)
-    VARIABLES[name] = Variable(name, "", help)
-    return value if os.environ.get(name) else None
 
 
 def integer(name: str, default: int, *, help: str, minimum: int = 0) -> int:
@@ -99,6 +100,7 @@ def url(name: str, default: str, *, help: str, schemes: tuple[str, ...] = ("http
         parts = urlsplit(value)
         if parts.scheme not in schemes or not (parts.netloc or parts.scheme == "sqlite"):
             raise ValueError
+        hide(parts.password or "")
         return value
 
     # It may hold a password.
@@ -136,6 +138,8 @@ def _at_least(minimum: N, value: N) -> N:
 
 
 def _spelled(default: object) -> str:
+    if default is None:
+        return ""
     if isinstance(default, bool):
         return str(default).lower()
     if isinstance(default, tuple):

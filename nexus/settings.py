@@ -7,6 +7,7 @@ import environ
 from celery.schedules import crontab
 from django.core.exceptions import ImproperlyConfigured
 
+from accounts.secret import hide
 from nexus import env, keyfile, logs
 from proxy.conf import IntakeConf, UpstreamConf
 from telemetry.conf import NoticesConf, RecordConf, SlackConf, SpoolConf
@@ -28,6 +29,9 @@ REDIS_URL = env.url("REDIS_URL", "", help="Redis that several processes share", 
 TRUSTED_PEERS = env.networks(
     "TRUSTED_PEERS", help="Networks (CIDR) whose x-nexus-request-id is kept and logged as the correlation id"
 )
+FORWARD_REQUEST_ID = env.boolean(
+    "FORWARD_REQUEST_ID", False, help="Send each exchange's id to the API as x-nexus-request-id"
+)
 NEXUS_DATA.mkdir(parents=True, exist_ok=True, mode=0o700)
 
 # --- Secrets -----------------------------------------------------------------------------------------------
@@ -37,6 +41,7 @@ NEXUS_ENCRYPTION_KEYS = env.secret(
 )
 if DEBUG and not (SECRET_KEY and NEXUS_ENCRYPTION_KEYS):
     _keys = keyfile.ensure(NEXUS_DATA)
+    hide(_keys["secret_key"], _keys["encryption_keys"])
     SECRET_KEY = SECRET_KEY or _keys["secret_key"]
     NEXUS_ENCRYPTION_KEYS = NEXUS_ENCRYPTION_KEYS or _keys["encryption_keys"]
 DASHBOARD_API_KEY = env.secret("DASHBOARD_API_KEY", help="Opens the query API for scripts; none: sessions only")
@@ -263,6 +268,6 @@ CELERY_BEAT_SCHEDULE = {
     "watch": {"task": "telemetry.tasks.watch", "schedule": 30, "options": {"expires": 60}},
 }
 
-_says_json = env.choice("LOG_JSON", help="Log lines as JSON; not said: yes, but for people with DEBUG")
-LOG_JSON = not DEBUG if _says_json is None else _says_json
-LOGGING = logs.configuration(LOG_LEVEL, as_json=LOG_JSON)
+_log_json = env.boolean("LOG_JSON", None, help="Log lines as JSON; default: outside DEBUG")
+LOG_JSON = not DEBUG if _log_json is None else _log_json
+LOGGING = logs.configuration(LOG_LEVEL, json_lines=LOG_JSON)

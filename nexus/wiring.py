@@ -14,7 +14,7 @@ from django.conf import settings
 from accounts.ids import new_id
 from accounts.register import Register
 from nexus.handler import LeanHandler
-from nexus.logs import writer
+from nexus.logs import take_last_words, writer
 from nexus.tracing import spans
 from proxy.relay import Relay
 from proxy.tracing import Tracing
@@ -64,6 +64,7 @@ class Node:
             tracing=Tracing(settings.TRACES),
             intake=settings.INTAKE,
             keep_bodies=settings.RECORD.store_bodies,
+            forward_request_id=settings.FORWARD_REQUEST_ID,
         )
         self.handler = LeanHandler(relay, settings.INTAKE, settings.TRUSTED_PEERS)
         self._spans: Spans | None = None
@@ -94,6 +95,7 @@ class Node:
     async def _start(self) -> None:
         _tune_interpreter()
         writer.in_background()
+        take_last_words()
         await self.register.start()
         self.recorder.start()
         self._spans = spans(lambda: {domain.id: domain.host for domain in self.register.snapshot.domains.values()})

@@ -27,7 +27,7 @@ from proxy.errors import (
 )
 from proxy.headers import Headers, first, for_client, for_upstream, text
 from proxy.intake import Intake
-from proxy.sender import Sender
+from proxy.sender import REQUEST_ID, Sender
 from proxy.tracing import Tracing
 from proxy.upstream import Reply, Upstream
 from proxy.vault import Choice, Vault
@@ -70,6 +70,7 @@ class Relay:
         tracing: Tracing,
         intake: IntakeConf,
         keep_bodies: bool,
+        forward_request_id: bool = False,
     ) -> None:
         self._snapshot = snapshot
         self._keys = KeyRing(snapshot)
@@ -81,6 +82,7 @@ class Relay:
         self._tracing = tracing
         self._intake = intake
         self._keep_bodies = keep_bodies
+        self._forward_request_id = forward_request_id
 
     async def carry(self, draft: Draft, sender: Sender, route: Route) -> None:
         """Carries one exchange to its end and records it exactly once, whatever that end is."""
@@ -206,6 +208,8 @@ class Relay:
         length = len(body) if isinstance(body, bytes) else call.declared_bytes
         if length:
             headers.append((b"content-length", str(length).encode()))
+        if self._forward_request_id:
+            headers.append((REQUEST_ID, str(draft.id).encode()))
         draft.calling()
         return await self._upstream.send(call.method, call.target, headers, body, call.intake.patience)
 

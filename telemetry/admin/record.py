@@ -52,10 +52,10 @@ class ExchangeAdmin(MachineRows):
     list_filter = ("outcome", "kind", "domain")  # each has an index
     sortable_by = ("started",)  # by anything else the whole table would be sorted
     list_select_related = ("client_key",)
-    search_fields = ("session_id__exact", "agent_id__exact", "upstream_request_id__exact")
-    search_help_text = "A Nexus request id, an upstream request-id, a session or an agent id: the whole of it."
+    search_fields = ("session_id__exact", "agent_id__exact", "upstream_request_id__exact", "correlation_id__exact")
+    search_help_text = "A request id (of Nexus, the API or a trusted peer), a session or an agent id: the whole of it."
     fieldsets = (
-        (None, {"fields": ("id", ("started_at", "duration_ms", "first_byte_ms", "overhead_us"))}),
+        (None, {"fields": (("id", "correlation_id"), ("started_at", "duration_ms", "first_byte_ms", "overhead_us"))}),
         ("Who", {"fields": (("domain", "client_key"), ("credential", "credential_source"), "user_agent")}),
         ("Session", {"fields": (("session_id", "agent_id", "parent_agent_id"), "client_address")}),
         ("Request", {"fields": (("method", "path", "query"), ("kind", "is_stream", "model"), "request_bytes")}),

@@ -5,7 +5,7 @@ from django.core.exceptions import ValidationError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from accounts.secret import digest, masked, new_client_key, validate_upstream_secret
+from accounts.secret import digest, masked, new_client_key, validate_upstream_secret, without_secrets
 
 WORD = st.text(st.characters(codec="ascii", min_codepoint=0x21, max_codepoint=0x7E), min_size=1)
 
@@ -70,3 +70,42 @@ def test_it_says_what_is_wrong_with_a_secret(secret: str, words: str) -> None:
     with pytest.raises(ValidationError, match=words) as raised:
         validate_upstream_secret(secret)
     assert not secret or secret not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("sk-ant-api03-fake and nxs_live_fake", "sk-ant-… and nxs_live_…"),
+        ("authorization: bearer fake-token-0001", "authorization: bearer …"),
+        ("https://hooks.slack.com/services/T0/B0/fake", "https://hooks.slack.com/…"),
+        ("gAAAAABfakefakefake==", "gAAAAA…"),
+        ("postgres://me:fake-p@ss@db/nexus", "postgres://me:…@db/nexus"),
+        ("redis://:fake@db/0 and rediss://db/0", "redis://:…@db/0 and rediss://db/0"),
+        ("eyJhbGciOiJub25lIn0.eyJzdWIiOiJmYWtlIn0.fake", "eyJ…"),
+        ("Cookie: sessionid=fakefake; csrftoken=fake", "Cookie: …"),
+        ("[(b'x-api-key', b'fake-of-some-kind')]", "[(b'x-api-key', b'…')]"),
+        (r"{\"password\": \"fake-fake\"}", r"{\"password\": \"…\"}"),
+        ("CLAUDE_API_KEY=fake-of-some-kind PORT=80", "CLAUDE_API_KEY=… PORT=80"),
+    ],
+)
+def test_a_secret_is_cut_after_its_kind(text: str, left: str) -> None:
+    assert without_secrets(text) == left
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"input_tokens":123456789,"cache_read_tokens":123456789,"client_key":"first key","session_id":"abc-def-0123"}',
+        "count_tokens: 1234567890, max_tokens=1234567890, token_stats: 1234567890",
+        "the password is too short; keep the secret safe",
+        "http://127.0.0.1:8000/v1/messages and user@example.com",
+    ],
+)
+def test_nothing_else_is(text: str) -> None:
+    assert without_secrets(text) == text
+
+
+@given(st.text(), st.integers(0, 2000))
+def test_no_text_takes_long(text: str, times: int) -> None:
+    """Nothing of a line's length squared: a client chooses the name of its model."""
+    without_secrets((text + "://a:") * times + " Bearer secret: ")
