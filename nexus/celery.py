@@ -4,8 +4,11 @@ import os
 
 from celery import Celery
 
+from nexus import taskwatch
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nexus.settings")
 
 app = Celery("nexus")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+taskwatch.connect()
