@@ -1,8 +1,9 @@
 """Gives each request of the console an id, as the relay gives each exchange one, and says in one line how it ended."""
 
+import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction
@@ -25,24 +26,31 @@ def middleware(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequ
     if not iscoroutinefunction(get_response):
 
         def of_one_thread(request: HttpRequest) -> HttpResponse:
-            started = _begin(request)
-            return _ended(request, get_response(request), started)
+            with _bound(request):
+                started = time.perf_counter()
+                return _ended(request, get_response(request), started)
 
         return of_one_thread
 
     async def of_the_loop(request: HttpRequest) -> HttpResponse:
-        started = _begin(request)
-        answer: Awaitable[HttpResponse] = get_response(request)
-        return _ended(request, await answer, started)
+        with _bound(request):
+            started = time.perf_counter()
+            answer: Awaitable[HttpResponse] = get_response(request)
+            return _ended(request, await answer, started)
 
     return of_the_loop
 
 
-def _begin(request: HttpRequest) -> float:
+@contextlib.contextmanager
+def _bound(request: HttpRequest) -> Iterator[None]:
     said = [(requestid.HEADER.encode(), request.headers.get(requestid.HEADER, "").encode("latin-1", "replace"))]
-    requestid.correlation_id.set(_peers.correlation_id(request.META.get("REMOTE_ADDR", ""), said))
-    requestid.request_id.set(str(new_id()))
-    return time.perf_counter()
+    theirs = requestid.correlation_id.set(_peers.correlation_id(request.META.get("REMOTE_ADDR", ""), said))
+    ours = requestid.request_id.set(str(new_id()))
+    try:
+        yield
+    finally:
+        requestid.request_id.reset(ours)
+        requestid.correlation_id.reset(theirs)
 
 
 def _ended(request: HttpRequest, response: HttpResponse, started: float) -> HttpResponse:

@@ -3,6 +3,7 @@ cache. One file for each collector; what it cannot find out it does not say."""
 
 from dashboard.collectors.asked import CACHE, Asked
 from dashboard.collectors.ledger import LedgerCollector
+from dashboard.collectors.notices import DeliveryCollector, IncidentCollector
 from dashboard.collectors.queue import QueueCollector
 from dashboard.collectors.rollups import RollupCollector
 from dashboard.collectors.tasks import TaskCollector
@@ -10,6 +11,8 @@ from dashboard.collectors.tasks import TaskCollector
 COLLECTORS = (
     Asked("ledger", LedgerCollector()),
     Asked("rollups", RollupCollector()),
+    Asked("deliveries", DeliveryCollector()),
+    Asked("incidents", IncidentCollector()),
     Asked("queue", QueueCollector(), of=CACHE),
     Asked("tasks", TaskCollector(), of=CACHE),
 )

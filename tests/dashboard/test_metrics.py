@@ -4,17 +4,22 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from pytest_django import Settings
 
+from accounts.ids import new_id
 from dashboard.collectors import COLLECTORS
 from dashboard.collectors.asked import CACHE, Asked, Together
 from telemetry import taskruns
+from telemetry.models import Delivery, ExportRow, Incident, Target
+from telemetry.models.notices import State
 from telemetry.money.marks import mark
 from telemetry.taskruns import PULSE
 from tests.telemetry.facts import exchange
@@ -133,3 +138,30 @@ def test_one_that_fails_says_nothing_and_its_neighbours_are_not_tried(caplog: py
     assert caplog.messages == ["the metrics of a are left out: ConnectionError"]
     failing.fails = False
     assert said(*ways)["nexus_collector_up"] == [1, 1, 1]
+
+
+def test_what_people_have_still_to_hear_and_what_is_wrong(scraper: Client) -> None:
+    now = timezone.now()
+    for state, due_at in ((State.PENDING, now), (State.PENDING, now - timedelta(minutes=5)), (State.FAILED, now)):
+        when = {"due_at": due_at, "give_up_at": now}
+        Delivery.objects.create(notice_id=new_id(), sink="a", kind="error", position=new_id(), state=state, **when)
+    Target.objects.create(id="a", label="a webhook", failing_since=now, dropped=3)
+    ExportRow.objects.create(exchange_id=new_id(), due_at=now)
+    times = dict.fromkeys(("opened_at", "updated_at", "seen_at", "evaluated_at", "told_at"), now)
+    for severity, stage in (("critical", "open"), ("critical", "resolved"), ("warning", "acknowledged")):
+        Incident.objects.create(rule="a", object=f"{severity} {stage}", severity=severity, state=stage, **times)
+
+    said = scraper.get("/metrics").content.decode()
+    for line in (
+        'nexus_deliveries{state="pending"} 2.0',
+        'nexus_deliveries{state="failed"} 1.0',
+        "nexus_delivery_targets_failing 1.0",
+        "nexus_delivery_dropped 3.0",
+        "nexus_export_waiting 1.0",
+        'nexus_incidents{severity="critical",state="open"} 1.0',
+        'nexus_incidents{severity="warning",state="acknowledged"} 1.0',
+        'nexus_incidents{severity="warning",state="open"} 0.0',
+    ):
+        assert line in said, line
+    (oldest,) = re.findall(r"^nexus_delivery_oldest_due_timestamp_seconds (\S+)", said, re.M)
+    assert abs(float(oldest) - (now - timedelta(minutes=5)).timestamp()) < 1
