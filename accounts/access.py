@@ -46,14 +46,26 @@ def viewer_of(request: HttpRequest) -> Viewer:
     raise AccessRefused(_who(user))
 
 
+def may_scrape(request: HttpRequest) -> bool:
+    """Whether a scraper shows METRICS_TOKEN as its bearer token. Neither database nor cache is asked: metrics matter
+    most when those are away. The token is long enough that nobody guesses it (nexus.settings)."""
+    scheme, _, presented = request.headers.get("Authorization", "").partition(" ")
+    expected: str = settings.METRICS_TOKEN
+    return bool(expected) and scheme.lower() == "bearer" and _is_same(presented.strip(), expected)
+
+
+def _is_same(presented: str, expected: str) -> bool:
+    # Headers arrive as latin-1; a setting may hold any bytes that an environment can.
+    return hmac.compare_digest(presented.encode("latin-1", "replace"), expected.encode("utf-8", "surrogateescape"))
+
+
 def _by_key(request: HttpRequest, presented: str) -> Viewer:
     if _failures(request) >= FAILURES_PER_MINUTE:
         raise TooManyTries(f"Too many wrong keys in {KEY_HEADER} from this address. Wait a minute, then try again.")
     expected: str = settings.DASHBOARD_API_KEY
     if not expected:
         raise AccessRefused(f"{KEY_HEADER} opens nothing here: DASHBOARD_API_KEY is not set. Sign in at /admin/.")
-    # Headers arrive as latin-1; a setting may hold any bytes that an environment can.
-    if hmac.compare_digest(presented.encode("latin-1", "replace"), expected.encode("utf-8", "surrogateescape")):
+    if _is_same(presented, expected):
         return EVERYTHING
     _failures(request, one_more=True)
     raise AccessRefused(f"The key in {KEY_HEADER} is not the one in DASHBOARD_API_KEY.")

@@ -14,7 +14,7 @@ from ninja.renderers import BaseRenderer
 from ninja.security import APIKeyHeader
 
 from accounts.access import KEY_HEADER, AccessRefused, TooManyTries, Viewer, viewer_of
-from dashboard import detail, figures, queries
+from dashboard import detail, figures, queries, system
 from dashboard.export import export
 from dashboard.filters import Breakdown, Export, Figures, Filters, NotAsked, Page, Series, Span
 from dashboard.ledger import proof
@@ -169,6 +169,13 @@ def ledger(request: HttpRequest) -> Any:
     if _viewer(request).domain_ids is not None:
         raise HttpError(403, "The ledger counts the requests of all domains: you see some.")
     return {"status": "ok", **proof()}
+
+
+@api.get("/api/system", tags=["figures"], summary="Processes, the queue, and how each task last ran")
+def show_system(request: HttpRequest) -> Any:
+    if _viewer(request).domain_ids is not None:
+        raise HttpError(403, "The system carries the requests of all domains: you see some.")
+    return {"status": "ok", **system.state()}
 
 
 def _viewer(request: HttpRequest) -> Viewer:

@@ -1,54 +1,35 @@
-"""The metrics of the cluster in Prometheus's text format. They come from the database: any process answers for all."""
+"""GET /metrics in Prometheus's text format: what the web processes of this node count, and what the database and Redis
+know of all. Any process of a node answers for that node; scrape each node."""
 
-from collections.abc import Iterator
-
-from django.http import HttpRequest, HttpResponse
+from django.conf import settings
+from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
-from accounts.access import AccessRefused, viewer_of
-from dashboard.ledger import proof
-
-LEDGER = {
-    "accepted": "Exchanges that entered the record",
-    "stored": "Exchanges in the database",
-    "in_flight": "Exchanges that have not ended",
-    "spooled": "Exchanges that have ended and wait for the database",
-    "gap": "accepted - stored - in flight - spooled: 0 when everything is accounted for",
-    "lost": "Exchanges known to be lost; the log of their process says why",
-    "bodies_dropped": "Bodies that were not kept because the spool was full",
-    "spooled_bytes": "What the spool holds, in bytes",
-}
-
-
-class LedgerCollector(Collector):
-    """Gauges: a process that ends takes its counts out of the list, and what it did into the cluster's."""
-
-    def collect(self) -> Iterator[Metric]:
-        found = proof()
-        for name, meaning in LEDGER.items():
-            cluster = GaugeMetricFamily(f"nexus_record_{name}", f"{meaning}, of the cluster")
-            cluster.add_metric([], found["cluster"][name])
-            yield cluster
-            each = GaugeMetricFamily(
-                f"nexus_record_process_{name}", f"{meaning}, by process", labels=("node", "process")
-            )
-            for process in found["processes"]:
-                each.add_metric([process["node"], str(process["process"])], process[name])
-            yield each
+from accounts.access import AccessRefused, may_scrape, viewer_of
+from dashboard.collectors import COLLECTORS
+from dashboard.collectors.asked import Together
+from telemetry.metrics.shared import registry_of_node
 
 
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """For those who may see all domains: the dashboard's key, or a superuser's session."""
-    try:
-        viewer = viewer_of(request)
-    except AccessRefused as refused:
-        return HttpResponse(str(refused), status=refused.status, content_type="text/plain")
-    if viewer.domain_ids is not None:
-        return HttpResponse("Metrics are of all domains: you see some.", status=403, content_type="text/plain")
-    registry = CollectorRegistry()
-    registry.register(LedgerCollector())
-    return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+    """For those who may see all domains: METRICS_TOKEN, the dashboard's key, or a superuser's session."""
+    if not settings.ENABLE_METRICS:
+        raise Http404
+    if not may_scrape(request):
+        try:
+            viewer = viewer_of(request)
+        except AccessRefused as refused:
+            return HttpResponse(str(refused), status=refused.status, content_type="text/plain")
+        if viewer.domain_ids is not None:
+            return HttpResponse("Metrics are of all domains: you see some.", status=403, content_type="text/plain")
+    response = HttpResponse(text(), content_type=CONTENT_TYPE_LATEST)
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def text() -> bytes:
+    asked = CollectorRegistry()
+    asked.register(Together(COLLECTORS))
+    return generate_latest(registry_of_node()) + generate_latest(asked)

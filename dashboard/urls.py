@@ -2,6 +2,13 @@ from django.urls import path
 
 from dashboard import views
 from dashboard.api import api
+from dashboard.health import health
 from dashboard.metrics import metrics
 
-urlpatterns = [path("", views.root), path("api/hello", views.hello), path("metrics", metrics), path("", api.urls)]
+urlpatterns = [
+    path("", views.root),
+    path("api/hello", views.hello),
+    path("health", health),
+    path("metrics", metrics),
+    path("", api.urls),
+]

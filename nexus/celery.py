@@ -4,7 +4,7 @@ import os
 
 from celery import Celery
 
-from nexus import tasklog
+from nexus import tasklog, taskwatch
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nexus.settings")
 
@@ -12,3 +12,4 @@ app = Celery("nexus")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 tasklog.connect()
+taskwatch.connect()

@@ -18,6 +18,7 @@ from accounts import register
 from nexus import firstrun, tracing
 from nexus.embedded import celery_threads
 from nexus.protocol import GuardedProtocol
+from telemetry.metrics.shared import shared_by_workers
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than the 60 seconds that load balancers in front of us keep a connection."""
@@ -52,7 +53,7 @@ def prepare(host: str, port: int, workers: int) -> firstrun.Made:
 def run(host: str, port: int, workers: int, made: firstrun.Made, upstream: str = "") -> None:
     """`upstream` is what the welcome says of the Claude API, where that is not what the settings say."""
     print(welcome(host, port, made, upstream), flush=True)  # noqa: T201 (this is for the person at the terminal)
-    with _stopping_cleanly(), _celery():
+    with _stopping_cleanly(), _celery(), _metrics(workers):
         uvicorn.run("nexus.asgi:application", **server_options(host, port, workers))
 
 
@@ -115,6 +116,10 @@ def _upstream_line(url: str) -> str:
     if settings.UPSTREAM.default_api_key:
         return f"{settings.UPSTREAM.base_url} with CLAUDE_API_KEY, where a domain has no credential of its own"
     return f"no CLAUDE_API_KEY: add a credential at {url}/admin/accounts/credential/add/"
+
+
+def _metrics(workers: int) -> contextlib.AbstractContextManager[None]:
+    return shared_by_workers(settings.NEXUS_DATA / "metrics") if workers > 1 else contextlib.nullcontext()
 
 
 @contextlib.contextmanager

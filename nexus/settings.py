@@ -8,7 +8,7 @@ from celery.schedules import crontab
 from django.core.exceptions import ImproperlyConfigured
 
 from accounts.secret import hide
-from nexus import env, keyfile, logs
+from nexus import env, keyfile, logs, schedule
 from proxy.conf import IntakeConf, UpstreamConf
 from telemetry.conf import NoticesConf, RecordConf, SlackConf, SpoolConf
 from telemetry.exports.conf import ExportConf
@@ -45,6 +45,11 @@ if DEBUG and not (SECRET_KEY and NEXUS_ENCRYPTION_KEYS):
     SECRET_KEY = SECRET_KEY or _keys["secret_key"]
     NEXUS_ENCRYPTION_KEYS = NEXUS_ENCRYPTION_KEYS or _keys["encryption_keys"]
 DASHBOARD_API_KEY = env.secret("DASHBOARD_API_KEY", help="Opens the query API for scripts; none: sessions only")
+METRICS_TOKEN = env.secret("METRICS_TOKEN", help="Bearer token that opens /metrics for scrapers; none: they need a key")
+if METRICS_TOKEN and len(METRICS_TOKEN) < 16:
+    raise ImproperlyConfigured(
+        "METRICS_TOKEN is too short: use 16 characters or more, as `openssl rand -hex 32` makes."
+    )
 for _name, _value in (("NEXUS_ENCRYPTION_KEYS", NEXUS_ENCRYPTION_KEYS), ("NEXUS_SECRET_KEY", SECRET_KEY)):
     if not _value:
         raise ImproperlyConfigured(
@@ -137,6 +142,14 @@ NOTICES = NoticesConf(
         icon_emoji=env.text("SLACK_ICON_EMOJI", ":robot_face:", help="Slack's picture of the sender"),
     ),
 )
+
+# --- What is watched ----------------------------------------------------------------------------------------
+ENABLE_METRICS = env.boolean("ENABLE_METRICS", True, help="Answer /metrics; false: 404")
+ENABLE_HEALTH_CHECKS = env.boolean("ENABLE_HEALTH_CHECKS", True, help="Answer /health; false: 404")
+WORKER_LATE_SECONDS = env.seconds(
+    "WORKER_LATE_SECONDS", 45, help="After how long without a background task /health is degraded"
+)
+
 # --- Django ------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "daphne",
@@ -227,7 +240,13 @@ DATABASES = {"default": _database}
 # --- Redis, or its equivalents in one process ------------------------------------------------------------------
 CACHES: dict[str, Any]
 if REDIS_URL:
-    CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+    CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": REDIS_URL,
+            "OPTIONS": {"socket_connect_timeout": 2, "socket_timeout": 5},
+        }
+    }
     CHANNEL_LAYERS = {
         "default": {
             "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
@@ -250,8 +269,16 @@ else:
 
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_SOFT_TIME_LIMIT, CELERY_TASK_TIME_LIMIT = 300, 315  # of what beat did not start
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# Its message comes back when the connection does: to go on would be to run it twice.
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, float] = {} if REDIS_URL else {"polling_interval": 0.05}
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # Redis may be away for longer than a worker would try
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, float] = (
+    {"visibility_timeout": schedule.VISIBILITY_SECONDS} if REDIS_URL else {"polling_interval": 0.05}
+)
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_BEAT_SCHEDULE = {
@@ -266,7 +293,10 @@ CELERY_BEAT_SCHEDULE = {
     "send-notices": {"task": "telemetry.tasks.send_notices", "schedule": 2, "options": {"expires": 4}},
     "tell-on-time": {"task": "telemetry.tasks.tell_on_time", "schedule": 30, "options": {"expires": 60}},
     "watch": {"task": "telemetry.tasks.watch", "schedule": 30, "options": {"expires": 60}},
+    # That it ran is the news: whoever looks sees within a minute that nobody works, or that somebody is stuck.
+    "pulse": {"task": "telemetry.tasks.pulse", "schedule": min(10.0, WORKER_LATE_SECONDS / 4)},
 }
+CELERY_BEAT_SCHEDULE = schedule.complete(CELERY_BEAT_SCHEDULE)
 
 _log_json = env.boolean("LOG_JSON", None, help="Log lines as JSON; default: outside DEBUG")
 LOG_JSON = not DEBUG if _log_json is None else _log_json

@@ -22,6 +22,10 @@ from proxy.upstream import Upstream
 from proxy.vault import Vault
 from telemetry.conf import RecordConf, SpoolConf
 from telemetry.exchangelog import ExchangeLog
+from telemetry.metrics.eventloop import LoopWatch
+from telemetry.metrics.exchanges import ExchangeMetrics
+from telemetry.metrics.process import ProcessMetrics
+from telemetry.metrics.shared import REGISTRY, Membership
 from telemetry.money import prices
 from telemetry.money.pricing import PriceList
 from telemetry.record.adoption import adopt
@@ -52,8 +56,11 @@ class Node:
         self.register = Register(also_load=self._load_prices)
         self.upstream = Upstream(settings.UPSTREAM)
         self.recorder = self._recorder(settings.RECORD)
+        self._membership = Membership()  # before anything is counted
         exchange_log = ExchangeLog(lambda: self.register.snapshot, writer.write, as_json=settings.LOG_JSON)
-        self.sinks = Sinks([exchange_log])
+        counts = ExchangeMetrics(REGISTRY, lambda: self.register.snapshot, lambda: self.prices)
+        self.sinks = Sinks([exchange_log, counts])
+        self._loop_watch = LoopWatch(ProcessMetrics(REGISTRY, self.recorder, self.sinks, settings.RECORD).sample)
         relay = Relay(
             snapshot=lambda: self.register.snapshot,
             vault=Vault(settings.UPSTREAM.default_api_key),
@@ -70,6 +77,7 @@ class Node:
         self._spans: Spans | None = None
         self._started: asyncio.Task[None] | None = None
         self._freshness: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     def _load_prices(self) -> None:
         self.prices = prices.load()
@@ -100,15 +108,17 @@ class Node:
         self.recorder.start()
         self._spans = spans(lambda: {domain.id: domain.host for domain in self.register.snapshot.domains.values()})
         self.sinks.start(*([self._spans] if self._spans else []))
+        self._watching = asyncio.create_task(self._loop_watch.run())
         self._freshness = asyncio.create_task(self.register.keep_fresh())
 
     async def stop(self) -> None:
         """After the server has drained: what it cut short is recorded, and the record goes last."""
         await self._wait_for_open_exchanges()
-        if self._freshness is not None:
-            self._freshness.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._freshness
+        for task in (self._freshness, self._watching):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
         await self.upstream.aclose()
         await sync_to_async(self._stop_sinks, thread_sensitive=False)()
         await sync_to_async(self.recorder.stop, thread_sensitive=False)()

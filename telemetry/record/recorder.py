@@ -92,6 +92,11 @@ class Recorder:
         """How many exchanges have begun and not closed."""
         return self._begun - self._over
 
+    @property
+    def process_id(self) -> UUID:
+        """As the ledger knows this process."""
+        return self._process_id
+
     def entered(self, exchange: Exchange, bodies: Bodies | None) -> Entry | None:
         self.accepted += 1
         if self._spool is None:

@@ -7,6 +7,7 @@ from pytest_django import Settings
 
 from accounts.ids import new_id
 from accounts.models import Domain, Membership
+from dashboard.collectors import COLLECTORS
 
 FAKE_KEY = "fake-dashboard-key-0001"
 
@@ -15,6 +16,13 @@ FAKE_KEY = "fake-dashboard-key-0001"
 def fresh_counts(settings: Settings) -> None:
     """Wrong keys are counted for each test alone."""
     settings.RATELIMIT_CACHE_PREFIX = f"test-{new_id()}:"
+
+
+@pytest.fixture(autouse=True)
+def asked_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test was told must not be what the next one hears."""
+    for asked in COLLECTORS:
+        monkeypatch.setattr(asked, "kept_seconds", 0.0)
 
 
 @pytest.fixture
