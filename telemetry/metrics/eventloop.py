@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,9 +38,9 @@ class LoopWatch:
         loop = asyncio.get_running_loop()
         telling: asyncio.Future[None] | None = None
         while True:
-            due = loop.time() + self._look_seconds
+            due = time.monotonic() + self._look_seconds
             await asyncio.sleep(self._look_seconds)
-            self._lags.append(max(0.0, loop.time() - due))
+            self._lags.append(max(0.0, time.monotonic() - due))
             if len(self._lags) >= TELL_EVERY and (telling is None or telling.done()):
                 lags = tuple(self._lags)
                 self._lags.clear()

@@ -45,7 +45,7 @@ def shared_by_workers(root: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        del os.environ[VARIABLE]
+        os.environ.pop(VARIABLE, None)
         folder.remove()
 
 
@@ -108,6 +108,7 @@ def _fold(folder: Path) -> None:
             if left := [path for process_id in dead if (path := folder / f"{kind}_{process_id}.db").exists()]:
                 _add_up([*left, folder / f"{kind}_{ENDED}.db"])
         for process_id in dead:
+            mark_process_dead(process_id, str(folder))
             (folder / f"{process_id}{ALIVE}").unlink(missing_ok=True)
 
 
