@@ -141,6 +141,30 @@ def serve(
                 process.wait()
 
 
+@contextlib.contextmanager
+def running(served: Served, role: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """`nexus worker` or `nexus beat`, in a session of its own: what it starts goes with it."""
+    with (served.data / f"{role}.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "nexus", role],
+            env=served.environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        end(process)
+
+
+def end(process: "subprocess.Popen[bytes]", number: signal.Signals = signal.SIGKILL) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+    if number is signal.SIGKILL:
+        process.wait()
+
+
 def _answers(served: Served, log: Path) -> bool:
     assert served.process.poll() is None, log.read_text()
     try:
