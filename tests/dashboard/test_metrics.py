@@ -4,17 +4,23 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from pytest_django import Settings
 
+from accounts.ids import new_id
 from dashboard.collectors import COLLECTORS
 from dashboard.collectors.asked import CACHE, Asked, Together
 from telemetry import taskruns
+from telemetry.models import Delivery, ExportRow, Incident, Target
+from telemetry.models.incidents import State as IncidentState
+from telemetry.models.notices import State
 from telemetry.money.marks import mark
 from telemetry.taskruns import PULSE
 from tests.telemetry.facts import exchange
@@ -85,13 +91,40 @@ def test_sums_by_the_hour_tell_how_far_they_are(scraper: Client) -> None:
     assert abs(_value(text, "nexus_rollup_oldest_mark_timestamp_seconds") - time.time()) < 60
 
 
+def test_what_is_on_its_way_is_told(scraper: Client) -> None:
+    now = timezone.now()
+    for state in (State.PENDING, State.PENDING, State.HELD, State.FAILED, State.DELIVERED):
+        Delivery.objects.create(notice_id=new_id(), sink="slack", position=new_id(), give_up_at=now, state=state)
+    Delivery.objects.filter(state=State.HELD).update(due_at=now - timedelta(days=1))
+    Target.objects.create(id="a", label="a", failing_since=now)
+    ExportRow.objects.create(exchange_id=new_id(), due_at=now)
+    text = scraper.get("/metrics").content.decode()
+    assert _value(text, 'nexus_deliveries_waiting{state="pending"}') == 2
+    assert _value(text, 'nexus_deliveries_waiting{state="held"}') == 1
+    assert _value(text, 'nexus_deliveries_waiting{state="sending"}') == 0
+    assert _value(text, "nexus_deliveries_failed") == 1
+    assert _value(text, "nexus_targets_failing") == 1
+    assert _value(text, "nexus_exports_waiting") == 1
+    assert abs(_value(text, "nexus_delivery_oldest_timestamp_seconds") - now.timestamp()) < 60, "what is held may wait"
+
+
+def test_incidents_are_told_by_severity_until_they_are_resolved(scraper: Client) -> None:
+    now = timezone.now()
+    facts = {"opened_at": now, "updated_at": now, "seen_at": now, "evaluated_at": now, "told_at": now}
+    for number, state in enumerate((IncidentState.OPEN, IncidentState.ACKNOWLEDGED, IncidentState.RESOLVED)):
+        Incident.objects.create(rule="a", object=str(number), severity="critical", state=state, **facts)
+    text = scraper.get("/metrics").content.decode()
+    assert _value(text, 'nexus_incidents_open{severity="critical"}') == 2
+    assert _value(text, 'nexus_incidents_open{severity="warning"}') == 0
+
+
 def test_collectors_have_names_of_their_own() -> None:
     names = [asked.name for asked in COLLECTORS]
     assert sorted(set(names)) == sorted(names)
 
 
 def _value(text: str, name: str) -> float:
-    found = re.search(rf"^{name} (\S+)$", text, re.MULTILINE)
+    found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
     assert found, name
     return float(found[1])
 
