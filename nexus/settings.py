@@ -142,6 +142,7 @@ NOTICES = NoticesConf(
         icon_emoji=env.text("SLACK_ICON_EMOJI", ":robot_face:", help="Slack's picture of the sender"),
     ),
 )
+
 # --- What is watched ----------------------------------------------------------------------------------------
 ENABLE_METRICS = env.boolean("ENABLE_METRICS", True, help="Answer /metrics; false: 404")
 ENABLE_HEALTH_CHECKS = env.boolean("ENABLE_HEALTH_CHECKS", True, help="Answer /health; false: 404")

@@ -58,8 +58,8 @@ class Node:
         self.recorder = self._recorder(settings.RECORD)
         self._membership = Membership()  # before anything is counted
         exchange_log = ExchangeLog(lambda: self.register.snapshot, writer.write, as_json=settings.LOG_JSON)
-        metrics = ExchangeMetrics(REGISTRY, lambda: self.register.snapshot, lambda: self.prices)
-        self.sinks = Sinks([exchange_log, metrics])
+        counts = ExchangeMetrics(REGISTRY, lambda: self.register.snapshot, lambda: self.prices)
+        self.sinks = Sinks([exchange_log, counts])
         self._loop_watch = LoopWatch(ProcessMetrics(REGISTRY, self.recorder, self.sinks, settings.RECORD).sample)
         relay = Relay(
             snapshot=lambda: self.register.snapshot,

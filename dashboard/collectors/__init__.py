@@ -2,8 +2,10 @@
 cache. One file for each collector; what it cannot find out it does not say."""
 
 from dashboard.collectors.asked import CACHE, Asked
+from dashboard.collectors.deliveries import DeliveryCollector
+from dashboard.collectors.exports import ExportCollector
+from dashboard.collectors.incidents import IncidentCollector
 from dashboard.collectors.ledger import LedgerCollector
-from dashboard.collectors.notices import DeliveryCollector, IncidentCollector
 from dashboard.collectors.queue import QueueCollector
 from dashboard.collectors.rollups import RollupCollector
 from dashboard.collectors.tasks import TaskCollector
@@ -11,8 +13,9 @@ from dashboard.collectors.tasks import TaskCollector
 COLLECTORS = (
     Asked("ledger", LedgerCollector()),
     Asked("rollups", RollupCollector()),
-    Asked("deliveries", DeliveryCollector()),
     Asked("incidents", IncidentCollector()),
+    Asked("deliveries", DeliveryCollector()),
+    Asked("exports", ExportCollector()),
     Asked("queue", QueueCollector(), of=CACHE),
     Asked("tasks", TaskCollector(), of=CACHE),
 )

@@ -25,7 +25,7 @@ RULES = ROOT / "deploy" / "prometheus" / "alerts.yml"
 BOARD = ROOT / "deploy" / "grafana" / "nexus.json"
 FAKE_TOKEN = "fake-metrics-token-0001"
 NAME = re.compile(r"\bnexus_[a-z0-9_]+\b")
-NO_METRICS = {"nexus_record_", "nexus_celery_", "nexus_task_", "nexus_rollup_"}
+NO_METRICS = {"nexus_record_", "nexus_celery_", "nexus_task_", "nexus_rollup_", "nexus_deliver"}
 """How comments call several at once."""
 Samples = dict[str, list[tuple[dict[str, str], float]]]
 
