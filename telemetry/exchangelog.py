@@ -4,20 +4,25 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
 from accounts.register import Snapshot
+from accounts.secret import without_secrets
 from telemetry.record.exchange import Exchange, Outcome
 
 logger = logging.getLogger("nexus.exchange")
 BAD = frozenset({Outcome.UPSTREAM_FAILED, Outcome.BROKEN})
+CHOSEN_BY_OTHERS = (
+    *("correlation_id", "method", "path", "model", "answered_model", "error_type", "stop_reason", "session_id"),
+    *("upstream_request_id", "domain", "client_key", "credential"),
+)
 Write = Callable[[str], None]
 
 
 class ExchangeLog:
-    """A sink. `write` takes whole lines and cuts secrets out of them: a client may call its model anything. `as_json`
-    chooses between one object and one line for people."""
+    """A sink. `write` takes whole lines; `as_json` chooses between one object and one line for people."""
 
     def __init__(self, snapshot: Callable[[], Snapshot], write: Write, *, as_json: bool) -> None:
         self._snapshot = snapshot
@@ -29,12 +34,19 @@ class ExchangeLog:
     def __call__(self, exchanges: Sequence[Exchange]) -> None:
         self._learn_names()
         lines = [
-            self._render(level, self._facts(exchange))
+            self._line(level, self._facts(exchange))
             for exchange in exchanges
             if logger.isEnabledFor(level := level_of(exchange))
         ]
         if lines:
             self._write("".join(lines))
+
+    def _line(self, level: int, facts: dict[str, Any]) -> str:
+        """A client may call its model anything. To look through the whole line would cost three times the rendering."""
+        chosen = " ".join([facts[name] or "" for name in CHOSEN_BY_OTHERS])
+        is_clean = without_secrets(chosen) == chosen
+        line = self._render(level, facts)
+        return line if is_clean else without_secrets(line)
 
     def _learn_names(self) -> None:
         snapshot = self._snapshot()
@@ -49,17 +61,19 @@ class ExchangeLog:
             **{credential.id: credential.name for credential in credentials},
         }
 
+    def _name(self, of: UUID | None) -> str | None:
+        return None if of is None else self._names.get(of) or str(of)
+
     def _facts(self, exchange: Exchange) -> dict[str, Any]:
         """The keys are fixed: docs/logs.md lists them. Nothing here says what was asked or answered."""
-        names = self._names
         return {
             "timestamp": exchange.started_at + timedelta(milliseconds=exchange.duration_ms),
             "event": "exchange",
             "request_id": str(exchange.id),
             "correlation_id": exchange.correlation_id,
-            "domain": names.get(exchange.domain_id, exchange.domain_id),
-            "client_key": names.get(exchange.client_key_id, exchange.client_key_id),
-            "credential": names.get(exchange.credential_id, exchange.credential_id),
+            "domain": self._name(exchange.domain_id),
+            "client_key": self._name(exchange.client_key_id),
+            "credential": self._name(exchange.credential_id),
             "credential_source": exchange.credential_source,
             "method": exchange.method,
             "path": exchange.path,

@@ -72,6 +72,15 @@ def test_it_says_nothing_of_what_was_said() -> None:
 
 
 @pytest.mark.parametrize(
+    "field", ["model", "answered_model", "path", "session_id", "stop_reason", "upstream_request_id"]
+)
+def test_a_secret_is_cut_out_wherever_others_put_it(field: str) -> None:
+    line = line_of(**{field: "/sk-ant-api03-fake/nxs_live_fake"})
+    assert line[field] == "/sk-ant-…/nxs_live_…"
+    assert line["input_tokens"] == 10
+
+
+@pytest.mark.parametrize(
     ("outcome", "status", "level"),
     [
         (Outcome.COMPLETED, 200, "info"),
