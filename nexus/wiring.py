@@ -46,7 +46,9 @@ class Node:
         self.register = Register(also_load=self._load_prices)
         self.upstream = Upstream(settings.UPSTREAM)
         self.recorder = self._recorder(settings.RECORD)
-        exchange_log = ExchangeLog(lambda: self.register.snapshot, writer.write, as_json=settings.LOG_JSON)
+        exchange_log = ExchangeLog(
+            lambda: self.register.snapshot, writer.write, as_json=settings.LOG_JSON, colors=sys.stderr.isatty()
+        )
         self.sinks = Sinks([exchange_log])
         relay = Relay(
             snapshot=lambda: self.register.snapshot,

@@ -1,5 +1,6 @@
 """One log line for each exchange, with the same keys every time. Told by the sinks' thread, a batch at a time."""
 
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -18,18 +19,19 @@ CHOSEN_BY_OTHERS = (
     *("correlation_id", "method", "path", "model", "answered_model", "error_type", "stop_reason", "session_id"),
     *("upstream_request_id", "domain", "client_key", "credential"),
 )
+COLORS = {logging.INFO: 32, logging.WARNING: 33, logging.ERROR: 31}
 Write = Callable[[str], None]
 
 
 class ExchangeLog:
     """A sink. `write` takes whole lines; `as_json` chooses between one object and one line for people."""
 
-    def __init__(self, snapshot: Callable[[], Snapshot], write: Write, *, as_json: bool) -> None:
+    def __init__(self, snapshot: Callable[[], Snapshot], write: Write, *, as_json: bool, colors: bool = False) -> None:
         self._snapshot = snapshot
         self._names: dict[Any, str] = {}
         self._named: Snapshot | None = None
         self._write = write
-        self._render = _as_json if as_json else _for_people
+        self._render = _as_json if as_json else functools.partial(_for_people, colors=colors)
 
     def __call__(self, exchanges: Sequence[Exchange]) -> None:
         self._learn_names()
@@ -121,15 +123,19 @@ def _as_json(level: int, facts: dict[str, Any]) -> str:
     return msgspec.json.encode({**first, **facts}).decode() + "\n"
 
 
-def _for_people(level: int, facts: dict[str, Any]) -> str:
-    model = facts["answered_model"] or facts["model"] or "-"
-    cost = "unpriced" if facts["pricing"] == "unpriced" else f"${facts['cost_usd'] or 0:.4f}"
-    said = f"{facts['domain'] or '-'} {facts['method']} {facts['path']} {model}".encode("unicode_escape").decode()
-    tokens = sum(facts[name] for name in facts if name.endswith("_tokens")) - facts["output_tokens"]
+def _for_people(level: int, facts: dict[str, Any], *, colors: bool = False) -> str:
+    """In columns, as the lines of the other loggers are."""
+    name = f"{logging.getLevelName(level).lower():<9}"
+    shown = f"\x1b[{COLORS[level]}m{name}\x1b[0m" if colors else name
+    given = facts["input_tokens"] + facts["cache_read_tokens"]
+    given += facts["cache_write_5m_tokens"] + facts["cache_write_1h_tokens"]
+    cost = f"${facts['cost_usd']:.4f}" if facts["cost_usd"] else facts["pricing"]
+    chosen = (facts["domain"], facts["path"], facts["answered_model"] or facts["model"], facts["error_type"])
+    said = " ".join(str(each or "-") for each in chosen).encode("unicode_escape").decode()
     return (
-        f"{facts['timestamp']:%H:%M:%S} {logging.getLevelName(level):<8} {facts['status'] or '---'} "
-        f"{facts['outcome']:<9} {facts['duration_ms']:>6} ms  "
-        f"{tokens:,} in {facts['output_tokens']:,} out {cost}  {said}  {facts['request_id']}\n"
+        f"{facts['timestamp']:%H:%M:%S} [{shown}] {facts['method']:<4.8} {facts['status'] or '---'} "
+        f"{facts['outcome']:<15} {facts['duration_ms']:>6} ms {given:>8,} in {facts['output_tokens']:>6,} out "
+        f"{cost:>8}  {said}  {facts['request_id']}\n"
     )
 
 

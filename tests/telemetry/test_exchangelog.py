@@ -120,3 +120,14 @@ def test_a_model_of_any_name_leaves_it_one_line(model: str) -> None:
     assert line_of(answered_model=model)["answered_model"] == model
     (line,) = said_of(exchange(answered_model=model), as_json=False)
     assert line.isprintable()
+
+
+def test_people_get_columns_and_colours_only_where_they_asked() -> None:
+    facts = exchange(outcome=Outcome.UPSTREAM_FAILED, status=502, error_type="api_error", output_tokens=1234)
+    (plain,) = said_of(facts, as_json=False)
+    assert "[warning  ] POST 502 upstream_failed" in plain
+    assert "1,234 out" in plain
+    assert plain.endswith(f"api_error  {facts.id}")
+    writes: list[str] = []
+    ExchangeLog(lambda: EMPTY, writes.append, as_json=False, colors=True)([facts])
+    assert writes[0].replace("\x1b[33m", "").replace("\x1b[0m", "") == plain + "\n"
