@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,6 +54,11 @@ def line_of(**facts: Any) -> dict[str, Any]:
 def test_its_keys_are_fixed() -> None:
     assert list(line_of()) == KEYS
     assert list(line_of(status=None, outcome=Outcome.CANCELLED, first_byte_ms=None)) == KEYS
+
+
+def test_the_documentation_names_each() -> None:
+    documentation = (Path(__file__).parent.parent.parent / "docs" / "logs.md").read_text()
+    assert [key for key in KEYS if f"`{key}`" not in documentation] == []
 
 
 def test_it_is_stamped_when_the_exchange_ended() -> None:
