@@ -26,7 +26,10 @@ def middleware(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequ
 
         def of_one_thread(request: HttpRequest) -> HttpResponse:
             started = _begin(request)
-            return _ended(request, get_response(request), started)
+            try:
+                return _ended(request, get_response(request), started)
+            finally:
+                _forget()
 
         return of_one_thread
 
@@ -43,6 +46,12 @@ def _begin(request: HttpRequest) -> float:
     requestid.correlation_id.set(_peers.correlation_id(request.META.get("REMOTE_ADDR", ""), said))
     requestid.request_id.set(str(new_id()))
     return time.perf_counter()
+
+
+def _forget() -> None:
+    """A thread serves others afterwards; a task of the event loop ends with its request."""
+    requestid.request_id.set("")
+    requestid.correlation_id.set("")
 
 
 def _ended(request: HttpRequest, response: HttpResponse, started: float) -> HttpResponse:
