@@ -1,4 +1,5 @@
-"""Logs: every line of every process is rendered here, as JSON in production and readable in a terminal."""
+"""Logs: every line of every process is rendered here, as JSON in production and readable in a terminal. What
+looks like a secret is cut out of the whole line, traceback included."""
 
 import logging
 import os
@@ -12,6 +13,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from accounts.secret import without_secrets
 from nexus.logwriter import LogWriter
 from telemetry import requestid
 
@@ -33,7 +35,7 @@ class StderrHandler(logging.Handler):
             line = self.format(record)
         except Exception as error:
             line = _unrenderable(record, error, self.format)
-        writer.write(line + "\n")
+        writer.write(without_secrets(line) + "\n")
 
 
 def _unrenderable(record: logging.LogRecord, error: Exception, format: Any) -> str:
@@ -173,7 +175,7 @@ def a_line(level: str, message: str) -> str:
         "event": message,
         "request_id": "",
     }
-    return as_json(None, "", line)
+    return without_secrets(as_json(None, "", line))
 
 
 def wants_json() -> bool:

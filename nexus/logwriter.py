@@ -1,5 +1,5 @@
 """Puts log lines on the standard error. While in the background a thread does: a reader that does not read holds up
-nobody else. What looks like a secret is cut out here, the last place that every line passes."""
+nobody else."""
 
 import atexit
 import contextlib
@@ -8,8 +8,6 @@ import select
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-
-from accounts.secret import without_secrets
 
 WAITING_MAX_CHARACTERS = 16_000_000
 """Beyond it the oldest lines are dropped; how many is said when lines go out again."""
@@ -92,7 +90,7 @@ class LogWriter:
 
 def _put(descriptor: int, lines: str) -> None:
     with contextlib.suppress(OSError):  # nobody reads any more: there is nowhere to say so
-        for piece in _pieces(without_secrets(lines).encode("utf-8", "replace")):
+        for piece in _pieces(lines.encode("utf-8", "replace")):
             while piece:
                 piece = piece[_write_some(descriptor, piece) :]
 

@@ -57,7 +57,9 @@ class Node:
         self.upstream = Upstream(settings.UPSTREAM)
         self.recorder = self._recorder(settings.RECORD)
         self._membership = Membership()  # before anything is counted
-        exchange_log = ExchangeLog(lambda: self.register.snapshot, writer.write, as_json=settings.LOG_JSON)
+        exchange_log = ExchangeLog(
+            lambda: self.register.snapshot, writer.write, as_json=settings.LOG_JSON, colors=sys.stderr.isatty()
+        )
         counts = ExchangeMetrics(REGISTRY, lambda: self.register.snapshot, lambda: self.prices)
         self.sinks = Sinks([exchange_log, counts])
         self._loop_watch = LoopWatch(ProcessMetrics(REGISTRY, self.recorder, self.sinks, settings.RECORD).sample)

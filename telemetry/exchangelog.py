@@ -1,40 +1,54 @@
 """One log line for each exchange, with the same keys every time. Told by the sinks' thread, a batch at a time."""
 
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
 from accounts.register import Snapshot
+from accounts.secret import without_secrets
 from telemetry.record.exchange import Exchange, Outcome
 
 logger = logging.getLogger("nexus.exchange")
 BAD = frozenset({Outcome.UPSTREAM_FAILED, Outcome.BROKEN})
+CHOSEN_BY_OTHERS = (
+    *("correlation_id", "method", "path", "model", "answered_model", "error_type", "stop_reason", "session_id"),
+    *("upstream_request_id", "domain", "client_key", "credential"),
+)
+COLORS = {logging.INFO: 32, logging.WARNING: 33, logging.ERROR: 31}
 Write = Callable[[str], None]
 
 
 class ExchangeLog:
-    """A sink. `write` takes whole lines and cuts secrets out of them: a client may call its model anything. `as_json`
-    chooses between one object and one line for people."""
+    """A sink. `write` takes whole lines; `as_json` chooses between one object and one line for people."""
 
-    def __init__(self, snapshot: Callable[[], Snapshot], write: Write, *, as_json: bool) -> None:
+    def __init__(self, snapshot: Callable[[], Snapshot], write: Write, *, as_json: bool, colors: bool = False) -> None:
         self._snapshot = snapshot
         self._names: dict[Any, str] = {}
         self._named: Snapshot | None = None
         self._write = write
-        self._render = _as_json if as_json else _for_people
+        self._render = _as_json if as_json else functools.partial(_for_people, colors=colors)
 
     def __call__(self, exchanges: Sequence[Exchange]) -> None:
         self._learn_names()
         lines = [
-            self._render(level, self._facts(exchange))
+            self._line(level, self._facts(exchange))
             for exchange in exchanges
             if logger.isEnabledFor(level := level_of(exchange))
         ]
         if lines:
             self._write("".join(lines))
+
+    def _line(self, level: int, facts: dict[str, Any]) -> str:
+        """A client may call its model anything. To look through the whole line would cost three times the rendering."""
+        chosen = " ".join([facts[name] or "" for name in CHOSEN_BY_OTHERS])
+        is_clean = without_secrets(chosen) == chosen
+        line = self._render(level, facts)
+        return line if is_clean else without_secrets(line)
 
     def _learn_names(self) -> None:
         snapshot = self._snapshot()
@@ -49,17 +63,19 @@ class ExchangeLog:
             **{credential.id: credential.name for credential in credentials},
         }
 
+    def _name(self, of: UUID | None) -> str | None:
+        return None if of is None else self._names.get(of) or str(of)
+
     def _facts(self, exchange: Exchange) -> dict[str, Any]:
         """The keys are fixed: docs/logs.md lists them. Nothing here says what was asked or answered."""
-        names = self._names
         return {
             "timestamp": exchange.started_at + timedelta(milliseconds=exchange.duration_ms),
             "event": "exchange",
             "request_id": str(exchange.id),
             "correlation_id": exchange.correlation_id,
-            "domain": names.get(exchange.domain_id, exchange.domain_id),
-            "client_key": names.get(exchange.client_key_id, exchange.client_key_id),
-            "credential": names.get(exchange.credential_id, exchange.credential_id),
+            "domain": self._name(exchange.domain_id),
+            "client_key": self._name(exchange.client_key_id),
+            "credential": self._name(exchange.credential_id),
             "credential_source": exchange.credential_source,
             "method": exchange.method,
             "path": exchange.path,
@@ -107,15 +123,19 @@ def _as_json(level: int, facts: dict[str, Any]) -> str:
     return msgspec.json.encode({**first, **facts}).decode() + "\n"
 
 
-def _for_people(level: int, facts: dict[str, Any]) -> str:
-    model = facts["answered_model"] or facts["model"] or "-"
-    cost = "unpriced" if facts["pricing"] == "unpriced" else f"${facts['cost_usd'] or 0:.4f}"
-    said = f"{facts['domain'] or '-'} {facts['method']} {facts['path']} {model}".encode("unicode_escape").decode()
-    tokens = sum(facts[name] for name in facts if name.endswith("_tokens")) - facts["output_tokens"]
+def _for_people(level: int, facts: dict[str, Any], *, colors: bool = False) -> str:
+    """In columns, as the lines of the other loggers are."""
+    name = f"{logging.getLevelName(level).lower():<9}"
+    shown = f"\x1b[{COLORS[level]}m{name}\x1b[0m" if colors else name
+    given = facts["input_tokens"] + facts["cache_read_tokens"]
+    given += facts["cache_write_5m_tokens"] + facts["cache_write_1h_tokens"]
+    cost = f"${facts['cost_usd']:.4f}" if facts["cost_usd"] else facts["pricing"]
+    chosen = (facts["domain"], facts["path"], facts["answered_model"] or facts["model"], facts["error_type"])
+    said = " ".join(str(each or "-") for each in chosen).encode("unicode_escape").decode()
     return (
-        f"{facts['timestamp']:%H:%M:%S} {logging.getLevelName(level):<8} {facts['status'] or '---'} "
-        f"{facts['outcome']:<9} {facts['duration_ms']:>6} ms  "
-        f"{tokens:,} in {facts['output_tokens']:,} out {cost}  {said}  {facts['request_id']}\n"
+        f"{facts['timestamp']:%H:%M:%S} [{shown}] {facts['method']:<4.8} {facts['status'] or '---'} "
+        f"{facts['outcome']:<15} {facts['duration_ms']:>6} ms {given:>8,} in {facts['output_tokens']:>6,} out "
+        f"{cost:>8}  {said}  {facts['request_id']}\n"
     )
 
 

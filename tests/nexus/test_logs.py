@@ -12,6 +12,7 @@ import pytest
 import structlog
 from django.test import RequestFactory
 
+from accounts.secret import hide
 from nexus import logs
 from telemetry import requestid
 
@@ -141,6 +142,17 @@ def test_it_says_whose_request_it_is(logger: logging.Logger, written: list[str])
         requestid.correlation_id.reset(tokens[1])
     line = the_line(written)
     assert (line["request_id"], line["correlation_id"]) == ("ours", "theirs")
+
+
+def test_what_should_stay_inside_is_cut_out(logger: logging.Logger, written: list[str]) -> None:
+    hide('a-secret "of no known shape"')
+    try:
+        raise ValueError("nxs_live_fake")
+    except ValueError:
+        logger.exception('%s, a-secret "of no known shape", input_tokens=123456789', "sk-ant-api03-fake")
+    line = the_line(written)
+    assert line["event"] == "sk-ant-…, …, input_tokens=123456789"
+    assert line["exception"].endswith("ValueError: nxs_live_…")
 
 
 def test_structlogs_own_loggers_give_the_same_line(logger: logging.Logger, written: list[str]) -> None:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,6 +56,11 @@ def test_its_keys_are_fixed() -> None:
     assert list(line_of(status=None, outcome=Outcome.CANCELLED, first_byte_ms=None)) == KEYS
 
 
+def test_the_documentation_names_each() -> None:
+    documentation = (Path(__file__).parent.parent.parent / "docs" / "logs.md").read_text()
+    assert [key for key in KEYS if f"`{key}`" not in documentation] == []
+
+
 def test_it_is_stamped_when_the_exchange_ended() -> None:
     line = line_of(started_at=datetime(2026, 1, 2, 3, 4, 5, 600_000, UTC), duration_ms=1500)
     assert line["timestamp"] == "2026-01-02T03:04:07.100Z"
@@ -69,6 +75,15 @@ def test_counts_are_numbers_and_money_is_text() -> None:
 def test_it_says_nothing_of_what_was_said() -> None:
     words = {"error_message": "canary", "query": "canary", "user_agent": "canary", "client_address": "canary"}
     assert "canary" not in str(line_of(**words, usage='{"canary":1}', error_type="api_error"))
+
+
+@pytest.mark.parametrize(
+    "field", ["model", "answered_model", "path", "session_id", "stop_reason", "upstream_request_id"]
+)
+def test_a_secret_is_cut_out_wherever_others_put_it(field: str) -> None:
+    line = line_of(**{field: "/sk-ant-api03-fake/nxs_live_fake"})
+    assert line[field] == "/sk-ant-…/nxs_live_…"
+    assert line["input_tokens"] == 10
 
 
 @pytest.mark.parametrize(
@@ -111,3 +126,14 @@ def test_a_model_of_any_name_leaves_it_one_line(model: str) -> None:
     assert line_of(answered_model=model)["answered_model"] == model
     (line,) = said_of(exchange(answered_model=model), as_json=False)
     assert line.isprintable()
+
+
+def test_people_get_columns_and_colours_only_where_they_asked() -> None:
+    facts = exchange(outcome=Outcome.UPSTREAM_FAILED, status=502, error_type="api_error", output_tokens=1234)
+    (plain,) = said_of(facts, as_json=False)
+    assert "[warning  ] POST 502 upstream_failed" in plain
+    assert "1,234 out" in plain
+    assert plain.endswith(f"api_error  {facts.id}")
+    writes: list[str] = []
+    ExchangeLog(lambda: EMPTY, writes.append, as_json=False, colors=True)([facts])
+    assert writes[0].replace("\x1b[33m", "").replace("\x1b[0m", "") == plain + "\n"
