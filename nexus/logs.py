@@ -152,5 +152,7 @@ def configuration(level: str, *, as_json: bool) -> dict[str, Any]:
             "django": {"handlers": []},
             # It would say every request that we send.
             "httpx": {"level": "WARNING"},
+            # It would say the collector's address, which may hold a token; telemetry.traces says what is wrong.
+            "opentelemetry": {"level": "CRITICAL"},
         },
     }
