@@ -140,6 +140,8 @@ def configuration(level: str, *, json_lines: bool) -> dict[str, Any]:
             "django.request": {"level": "ERROR"},
             # It would say every request that we send.
             "httpx": {"level": "WARNING"},
+            # It would say the collector's address, which may hold a token; telemetry.traces says what is wrong.
+            "opentelemetry": {"level": "CRITICAL"},
         },
     }
 

@@ -29,6 +29,7 @@ def spans(hosts: Callable[[], Mapping[UUID, str]]) -> "Spans | None":
     """The sink of this process, which has a thread of its own: not before the process is the one that serves."""
     if not settings.TRACES.endpoint:
         return None
+    check(settings.TRACES.endpoint)  # not every server is started by `nexus serve`
     from telemetry.traces.spans import Spans
 
     server = urlsplit(settings.UPSTREAM.base_url).hostname or ""

@@ -1,12 +1,16 @@
 """The settings of tracing."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 from django.core.exceptions import ImproperlyConfigured
 
 SAMPLERS = ("always_on", "always_off", "traceidratio")
 _PARENT = "parentbased_"
+_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*=([ -~]*)")
+"""Its name, and what goes on the wire as it is: printable ASCII."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +49,16 @@ def _ratio(argument: str) -> float:
 
 
 def header_pairs(text: str) -> dict[str, str]:
-    """`name=value,name=value`, as OTEL_EXPORTER_OTLP_HEADERS is written. Raises ImproperlyConfigured."""
-    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
-    if any(not name.strip() or not equals for name, equals, _ in pairs):
-        raise ImproperlyConfigured("OTEL_EXPORTER_OTLP_HEADERS: use name=value, separated by commas.")
-    return {name.strip().lower(): value.strip() for name, _, value in pairs}
+    """`name=value,name=value`, as OTEL_EXPORTER_OTLP_HEADERS is written; `%20` in a value is a space. Raises
+    ImproperlyConfigured."""
+    found = [_HEADER.fullmatch(_decoded(part.strip())) for part in text.split(",") if part.strip()]
+    if None in found:
+        raise ImproperlyConfigured(
+            "OTEL_EXPORTER_OTLP_HEADERS: use name=value, separated by commas; other characters as %20."
+        )
+    return {pair[1].lower(): pair[2] for pair in found if pair}
+
+
+def _decoded(pair: str) -> str:
+    name, equals, value = pair.partition("=")
+    return name + equals + unquote(value.strip()).strip()

@@ -9,7 +9,8 @@ import msgspec
 TRACE_HEADERS = frozenset({b"traceparent", b"tracestate", b"baggage"})
 _PARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?", re.DOTALL)
 _OF_VERSION_0_BYTES = 55
-_STATE_MAX_BYTES = 512
+_STATE = re.compile(rb"[ -~]{1,512}")
+"""Longer ones need not be passed on, and what is no printable ASCII is none."""
 _LOW_64 = (1 << 64) - 1
 
 
@@ -42,21 +43,18 @@ def trace_of(parents: list[bytes], states: list[bytes], *, ratio: float, follows
     trace_id_hex, parent_id, sampled = parsed
     is_sampled = sampled if follows_parent else _is_in(int(trace_id_hex, 16), ratio)
     state = b",".join(states)
-    return Trace(trace_id_hex, span_id, parent_id, is_sampled, state.decode("latin-1") if _is_state(state) else "")
+    return Trace(trace_id_hex, span_id, parent_id, is_sampled, state.decode() if _STATE.fullmatch(state) else "")
 
 
 def _parsed(header: bytes) -> tuple[str, str, bool] | None:
-    found = _PARENT.fullmatch(header.strip())
-    if found is None or (header.startswith(b"00") and len(header.strip()) != _OF_VERSION_0_BYTES):
+    header = header.strip()
+    found = _PARENT.fullmatch(header)
+    if found is None or (header.startswith(b"00") and len(header) != _OF_VERSION_0_BYTES):
         return None
     trace_id, parent_id, flags = (part.decode() for part in found.groups())
     if not int(trace_id, 16) or not int(parent_id, 16):
         return None
     return trace_id, parent_id, bool(int(flags, 16) & 1)
-
-
-def _is_state(state: bytes) -> bool:
-    return len(state) <= _STATE_MAX_BYTES and all(0x20 <= byte < 0x7F for byte in state)
 
 
 def _is_in(trace_id: int, ratio: float) -> bool:

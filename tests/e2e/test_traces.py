@@ -1,12 +1,15 @@
 """Spans of a served Nexus, as a collector gets them."""
 
 import json
+import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -21,6 +24,8 @@ pytestmark = pytest.mark.e2e
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 PARENT = f"00-{TRACE}-{SPAN}-01"
+STOPS_SECONDS = 10
+"""What a stop takes at most: two of them for the spans."""
 CANARY = "Bluebird-canary-0123456789"
 
 
@@ -119,6 +124,20 @@ def test_what_is_no_message_has_a_name_without_ids(traced: Served, taken: Collec
     assert span.name == "GET /v1/models"
     assert "gen_ai.request.model" not in attributes(span)
 
+    answer = rawhttp.request(traced.port, "GET", f"/v1/{CANARY}", headers)
+    assert span_of(taken, answer.header("x-nexus-request-id")).name == "GET /v1"
+
+
+def test_counting_tokens_is_a_span_that_uses_none(traced: Served, taken: Collector) -> None:
+    headers = [("x-api-key", traced.key), ("anthropic-version", "2023-06-01")]
+    body = {"model": "claude-haiku-4-5", "messages": [{"role": "user", "content": CANARY}]}
+    sent = json.dumps(body).encode()
+    answer = rawhttp.request(traced.port, "POST", "/v1/messages/count_tokens", headers, sent)
+    assert answer.status == 200
+    span = span_of(taken, answer.header("x-nexus-request-id"))
+    assert span.name == "count_tokens claude-haiku-4-5"
+    assert "gen_ai.usage.input_tokens" not in attributes(span)
+
 
 def test_nothing_that_was_said_reaches_the_collector(traced: Served, taken: Collector) -> None:
     span_of(taken, ask(traced, "Hello", ("user-agent", CANARY), ("x-standin", "status=400")))
@@ -128,16 +147,90 @@ def test_nothing_that_was_said_reaches_the_collector(traced: Served, taken: Coll
     assert {resource["service.name"] for resource in taken.resources} == {"nexus"}
 
 
+def test_a_client_that_leaves_is_a_span_and_no_error(traced: Served, taken: Collector, standin: Standin) -> None:
+    body = {"model": "claude-haiku-4-5", "max_tokens": 64, "stream": True}
+    body["messages"] = [{"role": "user", "content": CANARY}]
+    headers = [("x-api-key", traced.key), ("anthropic-version", "2023-06-01"), ("x-standin", "silent_at=2")]
+    headers.append(("user-agent", "leaves in mid-span"))
+    sent = json.dumps(body).encode()
+    with rawhttp.connection(traced.port) as opened:
+        opened.sendall(rawhttp.head("POST", "/v1/messages", headers, len(sent)) + sent)
+        while b"text_delta" not in opened.recv(65536):
+            pass
+    span = span_of(taken, str(UUID(str(traced.exchange_of("leaves in mid-span")["id"]))))
+    assert attributes(span)["nexus.outcome"] == "cancelled"
+    assert "error.type" not in attributes(span)
+    assert span.status.code == span.status.STATUS_CODE_UNSET
+
+
+def test_a_stream_that_dies_is_a_span_with_an_error(traced: Served, taken: Collector) -> None:
+    span = span_of(taken, ask(traced, "Hello", ("x-standin", "die_at=3"), stream=True))
+    assert (attributes(span)["nexus.outcome"], attributes(span)["error.type"]) == ("broken", "api_error")
+    assert span.status.code == span.status.STATUS_CODE_ERROR
+
+
+def test_each_exchange_is_one_span_however_it_ends(traced: Served, taken: Collector) -> None:
+    endings = ["", "status=529", "status=400", "die_at=2", "error_at=2", "retry_after=0; status=429; times=1"]
+    asked = [
+        ask(traced, f"{ending} {number}", ("x-standin", ending), stream=bool(number % 2))
+        for ending in endings
+        for number in range(4)
+    ]
+    asked += [ask(traced, "Hello", key="nxs_live_wrong") for _ in range(3)]
+    for request_id in asked:
+        span_of(taken, request_id)
+    told = Counter(attributes(span)["nexus.request_id"] for span in taken.spans)
+    assert set(asked) <= told.keys()
+    assert set(told.values()) == {1}
+    spans = Counter(span.span_id for span in taken.spans)
+    assert set(spans.values()) == {1}
+
+
 def test_a_collector_that_is_away_costs_spans_and_nothing_else(standin: Standin, tmp_path: Path) -> None:
-    endpoint = f"http://127.0.0.1:{free_port()}"
-    with serve(tmp_path, standin.url, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint) as served:
+    endpoint = f"http://127.0.0.1:{free_port()}/fake-token-in-a-path"
+    variables: dict[str, Any] = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_BSP_SCHEDULE_DELAY": "100"}
+    with serve(tmp_path, standin.url, **variables) as served:
         request_id = ask(served, "Hello", ("traceparent", PARENT))
         assert standin.recorder.last.header("traceparent") is None  # not sent on unless the operator wants that
         assert served.exchange(request_id)["status"] == 200
+        log = tmp_path / "serve.log"
+        eventually(lambda: "the collector of traces cannot be reached: spans are dropped" in log.read_text())
+        ask(served, "Hello")
         started = time.monotonic()
         assert served.stop() == 0
-        assert time.monotonic() - started < 8
-        assert endpoint not in (tmp_path / "serve.log").read_text().partition("token")[2]
+        assert time.monotonic() - started < STOPS_SECONDS
+        assert "fake-token-in-a-path" not in log.read_text()
+
+
+def test_a_collector_that_says_nothing_does_not_hold_up_a_stop(standin: Standin, tmp_path: Path) -> None:
+    with collector() as silent:
+        silent.is_silent.set()
+        variables: dict[str, Any] = {"OTEL_EXPORTER_OTLP_ENDPOINT": silent.url, "OTEL_BSP_SCHEDULE_DELAY": "100"}
+        with serve(tmp_path, standin.url, **variables) as served:
+            ask(served, "Hello")
+            eventually(lambda: silent.headers)
+            last = ask(served, "Hello")
+            started = time.monotonic()
+            assert served.stop() == 0
+            assert time.monotonic() - started < STOPS_SECONDS
+            assert served.exchange(last)["status"] == 200
+
+
+def test_a_stop_sends_what_waits(standin: Standin, tmp_path: Path) -> None:
+    with collector() as taken:
+        variables: dict[str, Any] = {"OTEL_EXPORTER_OTLP_ENDPOINT": taken.url, "OTEL_BSP_SCHEDULE_DELAY": "60000"}
+        with serve(tmp_path, standin.url, **variables) as served:
+            asked = [ask(served, "Hello") for _ in range(5)]
+            assert served.stop() == 0
+        assert [attributes(span)["nexus.request_id"] for span in taken.spans] == asked
+
+
+@pytest.mark.skipif(not os.environ.get("REDIS_URL"), reason="several workers need PostgreSQL and Redis")
+def test_each_worker_exports_its_own(standin: Standin, taken: Collector, tmp_path: Path) -> None:
+    variables: dict[str, Any] = {"OTEL_EXPORTER_OTLP_ENDPOINT": taken.url, "OTEL_BSP_SCHEDULE_DELAY": "100"}
+    with serve(tmp_path, standin.url, workers=2, **variables) as served:
+        for request_id in [ask(served, "Hello") for _ in range(20)]:
+            span_of(taken, request_id)
 
 
 WITHOUT = """

@@ -36,6 +36,14 @@ def test_headers() -> None:
         "authorization": "Bearer fake==",
         "x-scope": "a",
     }
+    assert header_pairs("Authorization=Basic%20ZmFrZQ==,x-empty=") == {"authorization": "Basic ZmFrZQ==", "x-empty": ""}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["fake-secret", "=fake-secret", "x y=fake-secret", "x=fake-secret%0d%0ay: z", "x=fake-secret%e4", "x=fake-secretß"],
+)
+def test_headers_that_are_none_are_refused_and_not_repeated(text: str) -> None:
     with pytest.raises(ImproperlyConfigured) as refused:
-        header_pairs("fake-secret")
+        header_pairs(text)
     assert "fake-secret" not in str(refused.value)
