@@ -15,7 +15,7 @@ class Tracing:
         if not self._is_on:
             return None
         parents = [value for name, value in headers if name == b"traceparent"]
-        states = [value for name, value in headers if name == b"tracestate"]
+        states = [value for name, value in headers if name == b"tracestate"] if parents else []
         return trace_of(parents, states, ratio=self._conf.ratio, follows_parent=self._conf.follows_parent)
 
     def for_upstream(self, trace: Trace | None) -> list[tuple[bytes, bytes]]:

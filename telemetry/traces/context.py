@@ -8,6 +8,7 @@ import msgspec
 
 TRACE_HEADERS = frozenset({b"traceparent", b"tracestate", b"baggage"})
 _PARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?", re.DOTALL)
+_NO_TRACE, _NO_SPAN = b"0" * 32, b"0" * 16
 _OF_VERSION_0_BYTES = 55
 _STATE = re.compile(rb"[ -~]{1,512}")
 """Longer ones need not be passed on, and what is no printable ASCII is none."""
@@ -51,10 +52,10 @@ def _parsed(header: bytes) -> tuple[str, str, bool] | None:
     found = _PARENT.fullmatch(header)
     if found is None or (header.startswith(b"00") and len(header) != _OF_VERSION_0_BYTES):
         return None
-    trace_id, parent_id, flags = (part.decode() for part in found.groups())
-    if not int(trace_id, 16) or not int(parent_id, 16):
+    trace_id, parent_id, flags = found.groups()
+    if trace_id == _NO_TRACE or parent_id == _NO_SPAN:
         return None
-    return trace_id, parent_id, bool(int(flags, 16) & 1)
+    return trace_id.decode(), parent_id.decode(), bool(int(flags, 16) & 1)
 
 
 def _is_in(trace_id: int, ratio: float) -> bool:
