@@ -18,6 +18,8 @@ from telemetry import requestid
 logger = logging.getLogger("nexus.console")
 PROBES = frozenset({"/", "/api/hello", "/health", "/health/live", "/health/ready", "/metrics"})
 """Asked every few seconds by machines."""
+STATIC = f"/{settings.STATIC_URL.lstrip('/')}"
+"""Asked by the dozen, with each page."""
 _peers = Peers(settings.TRUSTED_PEERS)
 
 
@@ -56,9 +58,9 @@ def _bound(request: HttpRequest) -> Iterator[None]:
 def _ended(request: HttpRequest, response: HttpResponse, started: float) -> HttpResponse:
     response.headers.setdefault(requestid.HEADER, requestid.request_id.get())
     user = getattr(request, "_cached_user", None)  # not asked for: that would be a query
-    is_probe = request.path in PROBES and response.status_code < 400
+    is_dull = (request.path in PROBES or request.path.startswith(STATIC)) and response.status_code < 400
     logger.log(
-        logging.DEBUG if is_probe else logging.INFO,
+        logging.DEBUG if is_dull else logging.INFO,
         "request",
         extra={
             "method": request.method,

@@ -20,7 +20,7 @@ from django.utils.html import format_html
 from kombu.exceptions import OperationalError
 
 from accounts.ids import first_id_at
-from telemetry.admin.record import MachineRows
+from telemetry.admin.record import MachineRows, on_one_line
 from telemetry.lookup import as_uuid
 from telemetry.models import Adjustment, ExchangeRow, PriceRow, RepricingRow
 from telemetry.money import amounts, repricings
@@ -48,6 +48,15 @@ FIXED = (
     "This price has begun: costs may name it, and it stays as it is to explain them. <a href='{}'>Add a newer row</a> "
     "instead. To correct what this one priced, let the newer one begin a second after it, and reprice."
 )
+
+
+def _rates(*rates: Decimal | None) -> str:
+    return on_one_line(" / ".join("—" if rate is None else _rate(rate) for rate in rates))
+
+
+def _rate(rate: Decimal) -> str:
+    """With cents, and with more places only where there are any."""
+    return f"{rate:.2f}" if rate == round(rate, 2) else f"{rate.normalize():f}"
 
 
 def doubts(row: PriceRow) -> list[str]:
@@ -86,8 +95,7 @@ class PriceForm(forms.ModelForm):
 class PriceAdmin(admin.ModelAdmin):
     form = PriceForm
     change_list_template = "telemetry/prices.html"
-    list_display = ("pattern", "valid_from", *RATES, "fast_factor", "source")
-    list_filter = ("valid_from",)
+    list_display = ("pattern_on_one_line", "since", "tokens", "cached", "longer_prompts", "factors", "source")
     search_fields = ("pattern", "source")
     actions = ("reprice",)
     fieldsets = (
@@ -103,6 +111,35 @@ class PriceAdmin(admin.ModelAdmin):
         ),
         ("The API's own tools", {"fields": ("web_search_per_thousand",)}),
     )
+
+    # --- The list ---------------------------------------------------------------------------------------------------
+
+    @admin.display(description="Model", ordering="pattern")
+    def pattern_on_one_line(self, row: PriceRow) -> str:
+        return on_one_line(row.pattern)
+
+    @admin.display(description="Valid from (UTC)", ordering="valid_from")
+    def since(self, row: PriceRow) -> str:
+        is_whole_day = row.valid_from == row.valid_from.replace(hour=0, minute=0, second=0, microsecond=0)
+        return on_one_line(f"{row.valid_from:%Y-%m-%d}" if is_whole_day else f"{row.valid_from:%Y-%m-%d %H:%M:%S}")
+
+    @admin.display(description="$ per M tokens: in / out")
+    def tokens(self, row: PriceRow) -> str:
+        return _rates(row.input, row.output)
+
+    @admin.display(description="Cache: write 5 min / 1 h / read")
+    def cached(self, row: PriceRow) -> str:
+        return _rates(row.cache_write_5m, row.cache_write_1h, row.cache_read)
+
+    @admin.display(description="Longer prompts: in / out")
+    def longer_prompts(self, row: PriceRow) -> str:
+        return _rates(row.long_input, row.long_output)
+
+    @admin.display(description="Fast mode / US only")
+    def factors(self, row: PriceRow) -> str:
+        factors: tuple[Decimal | None, ...] = (row.fast_factor, row.us_factor)
+        shown = ("—" if factor is None else f"{factor.normalize():f} times" for factor in factors)
+        return on_one_line(" / ".join(shown))
 
     # --- What may be changed ------------------------------------------------------------------------------------------
 

@@ -96,7 +96,7 @@ class ExchangeAdmin(MachineRows):
 
     @admin.display(description="Started (UTC)", ordering="id")
     def started(self, row: ExchangeRow) -> str:
-        return _on_one_line(f"{row.started_at:%b %d %H:%M:%S}")
+        return on_one_line(f"{row.started_at:%b %d %H:%M:%S}")
 
     @admin.display(description="Client key")
     def caller(self, row: ExchangeRow) -> str:
@@ -104,16 +104,16 @@ class ExchangeAdmin(MachineRows):
 
     @admin.display(description="Model")
     def asked_model(self, row: ExchangeRow) -> str:
-        return _on_one_line(row.model or "—")
+        return on_one_line(row.model or "—")
 
     @admin.display(description="Tokens in / out")
     def tokens(self, row: ExchangeRow) -> str:
         read = row.input_tokens + row.cache_read_tokens + row.cache_write_5m_tokens + row.cache_write_1h_tokens
-        return _on_one_line(f"{read:,} / {row.output_tokens:,}")
+        return on_one_line(f"{read:,} / {row.output_tokens:,}")
 
     @admin.display(description="Cost")
     def costs(self, row: ExchangeRow) -> str:
-        return _on_one_line(amounts.cost(row.pricing, row.cost))
+        return on_one_line(amounts.cost(row.pricing, row.cost))
 
     @admin.display(description="Prices used")
     def prices(self, row: ExchangeRow) -> str:
@@ -132,7 +132,7 @@ class ExchangeAdmin(MachineRows):
     @admin.display(description="First byte / all ms")
     def took(self, row: ExchangeRow) -> str:
         first = "—" if row.first_byte_ms is None else f"{row.first_byte_ms:,}"
-        return _on_one_line(f"{first} / {row.duration_ms:,}")
+        return on_one_line(f"{first} / {row.duration_ms:,}")
 
     @admin.display(description="Answer, rebuilt from the stream")
     def message(self, row: ExchangeRow) -> str:
@@ -179,7 +179,7 @@ def _shown(body: bytes | None) -> str:
     return _boxed(text)
 
 
-def _on_one_line(text: str) -> str:
+def on_one_line(text: str) -> str:
     return format_html('<span style="white-space:nowrap">{}</span>', text)
 
 

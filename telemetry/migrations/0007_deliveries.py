@@ -189,9 +189,10 @@ class Migration(migrations.Migration):
                     "is_on",
                     models.BooleanField(
                         blank=True,
-                        help_text="Unknown: as the installation's settings say, and then SLACK_ENABLED. No: nothing is sent for this domain, to no webhook. A domain that may not reach Slack at all stays silent whatever is chosen here.",
+                        choices=[(None, "By default"), (True, "Yes"), (False, "No")],
+                        help_text="By default: as the installation's settings say, and then SLACK_ENABLED. No: nothing is sent for this domain, to no webhook. A domain that may not reach Slack at all stays silent whatever is chosen here.",
                         null=True,
-                        verbose_name="is on",
+                        verbose_name="tell Slack",
                     ),
                 ),
                 (

@@ -40,11 +40,12 @@ class SlackSettings(models.Model):
         help_text="Empty: the settings of the whole installation.",
     )
     is_on = models.BooleanField(
-        "is on",
+        "tell Slack",
         null=True,
         blank=True,
-        help_text="Unknown: as the installation's settings say, and then SLACK_ENABLED. No: nothing is sent for this "
-        "domain, to no webhook. A domain that may not reach Slack at all stays silent whatever is chosen here.",
+        choices=[(None, "By default"), (True, "Yes"), (False, "No")],
+        help_text="By default: as the installation's settings say, and then SLACK_ENABLED. No: nothing is sent for "
+        "this domain, to no webhook. A domain that may not reach Slack at all stays silent whatever is chosen here.",
     )
     webhook_url = EncryptedTextField(null=True, blank=True, validators=[validate_url])
     webhook_masked = models.CharField("webhook", max_length=120, blank=True, editable=False)

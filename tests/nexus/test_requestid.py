@@ -79,11 +79,13 @@ async def test_its_line_says_how_it_ended(caplog: pytest.LogCaptureFixture) -> N
     caplog.set_level("DEBUG", logger="nexus.console")
     await answer_of(ask("/page/?said=aside"), status=404)
     await answer_of(ask("/health/live"))
+    await answer_of(ask("/static/admin/css/base.css"))
     await answer_of(ask("/health/ready"), status=503)
     lines = [vars(record) for record in caplog.records]
     assert [(line["levelname"], line["path"], line["status"]) for line in lines] == [
         ("INFO", "/page/", 404),
         ("DEBUG", "/health/live", 200),
+        ("DEBUG", "/static/admin/css/base.css", 200),
         ("INFO", "/health/ready", 503),
     ]
     assert "aside" not in json.dumps(lines, default=str).replace(repr(caplog), "")

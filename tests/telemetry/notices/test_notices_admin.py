@@ -24,7 +24,7 @@ QUICK = Pace(message_seconds=0, wait_seconds=0, backoff_seconds=(30,), timeout_s
 
 def form(**changes: str) -> dict[str, str]:
     names = ("domain", "new_webhook_url", "channel", "username", "icon_emoji", "quiet_from", "quiet_until")
-    return {**dict.fromkeys((*names, "time_zone", "digest_at"), ""), "is_on": "unknown", **changes}
+    return {**dict.fromkeys((*names, "time_zone", "digest_at"), ""), "is_on": "", **changes}
 
 
 def page(client: Client, path: str) -> str:
