@@ -17,6 +17,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html
+from django.utils.text import Truncator
 from kombu.exceptions import OperationalError
 
 from accounts.ids import first_id_at
@@ -51,6 +52,8 @@ FIXED = (
 
 
 def _rates(*rates: Decimal | None) -> str:
+    if all(rate is None for rate in rates):
+        return "—"
     return on_one_line(" / ".join("—" if rate is None else _rate(rate) for rate in rates))
 
 
@@ -95,7 +98,7 @@ class PriceForm(forms.ModelForm):
 class PriceAdmin(admin.ModelAdmin):
     form = PriceForm
     change_list_template = "telemetry/prices.html"
-    list_display = ("pattern_on_one_line", "since", "tokens", "cached", "longer_prompts", "factors", "source")
+    list_display = ("pattern_on_one_line", "since", "tokens", "cached", "longer_prompts", "factors", "read_in")
     search_fields = ("pattern", "source")
     actions = ("reprice",)
     fieldsets = (
@@ -140,6 +143,10 @@ class PriceAdmin(admin.ModelAdmin):
         factors: tuple[Decimal | None, ...] = (row.fast_factor, row.us_factor)
         shown = ("—" if factor is None else f"{factor.normalize():f} times" for factor in factors)
         return on_one_line(" / ".join(shown))
+
+    @admin.display(description="Source")
+    def read_in(self, row: PriceRow) -> str:
+        return on_one_line(Truncator(row.source).chars(40))
 
     # --- What may be changed ------------------------------------------------------------------------------------------
 
