@@ -77,7 +77,7 @@ def _deliver(client: httpx.Client, conf: ExportConf, rows: Sequence[ExportRow]) 
     for batch in [facts] if conf.batch_size > 1 and facts else [[fact] for fact in facts]:
         answer = _post(client, conf, batch)
         if answer is not None and answer.status_code in AT_FAULT and len(batch) > 1:
-            done += sum(_deliver_alone(client, conf, fact, attempts) for fact in batch)
+            done += _deliver_one_by_one(client, conf, batch, attempts)
         elif _settle(answer, batch, attempts):
             done += len(batch)
         else:
@@ -85,9 +85,18 @@ def _deliver(client: httpx.Client, conf: ExportConf, rows: Sequence[ExportRow]) 
     return done
 
 
-def _deliver_alone(client: httpx.Client, conf: ExportConf, fact: Fact, attempts: dict[UUID, int]) -> bool:
-    """One of a batch that was refused: so the others need not suffer for it."""
-    return _settle(_post(client, conf, [fact]), [fact], attempts)
+def _deliver_one_by_one(
+    client: httpx.Client, conf: ExportConf, batch: Sequence[Fact], attempts: dict[UUID, int]
+) -> int:
+    """A batch that was refused: so the others need not suffer for one. Ends where the endpoint rests, and before the
+    lease does: it may take its time over each."""
+    deadline = time.monotonic() + RUN_SECONDS
+    done = 0
+    for fact in batch:
+        done += _settle(_post(client, conf, [fact]), [fact], attempts)
+        if cache.get(RESTS) or time.monotonic() > deadline:
+            break
+    return done
 
 
 def _post(client: httpx.Client, conf: ExportConf, batch: Sequence[Fact]) -> httpx.Response | None:

@@ -24,6 +24,8 @@ FIGURES = (
     *(f"long_{name}" for name in RATES),
     "web_search_per_thousand",
 )
+BASE = {"input", "output"}
+"""What the other figures of a new model follow from."""
 Figures = dict[str, Any]
 
 
@@ -64,18 +66,23 @@ class CannotImport(Exception):
 def plan(file: PriceFile, at: datetime, *, accept_doubts: bool = False) -> Plan:
     """Compares a file with what is in force at that moment."""
     in_force = _in_force(at)
-    new, changed, doubts = [], [], []
+    new, changed, doubts, passed_over = [], [], [], list(file.passed_over)
     for entry in file.entries:
         before = in_force.get(entry.model)
         doubted = [*entry.doubts, *_leaps(entry, before)]
         doubts += [doubt for doubt in doubted if before is None or before[doubt.field] != doubt.value]
-        figures = _figures(entry, before, set() if accept_doubts else {doubt.field for doubt in doubted})
-        if before is None:
+        left_out = set() if accept_doubts else {doubt.field for doubt in doubted}
+        figures = _figures(entry, before, left_out)
+        if before is None and left_out & BASE:
+            passed_over.append(
+                (entry.model, f"it is new, and its price of {' and '.join(sorted(left_out & BASE))} is in doubt")
+            )
+        elif before is None:
             new.append(Proposal(entry.model, figures, None))
         elif figures != before:
             changed.append(Proposal(entry.model, figures, before))
-    unchanged = len(file.entries) - len(new) - len(changed)
-    return Plan(tuple(new), tuple(changed), unchanged, tuple(doubts), file.passed_over)
+    unchanged = len(file.entries) + len(file.passed_over) - len(new) - len(changed) - len(passed_over)
+    return Plan(tuple(new), tuple(changed), unchanged, tuple(doubts), tuple(passed_over))
 
 
 def apply(proposals: Iterable[Proposal], valid_from: datetime, source: str) -> list[PriceRow]:

@@ -30,6 +30,8 @@ CACHE_RULES = {"cache_write_5m": Decimal("1.25"), "cache_write_1h": Decimal(2), 
 FAST_FACTORS = dict.fromkeys(("claude-opus-5-5", "claude-opus-5", "claude-opus-4-8"), Decimal(2))
 US_FACTOR = Decimal("1.1")
 SEARCH_SIZES = tuple(f"search_context_size_{size}" for size in ("low", "medium", "high"))
+DEAR = Decimal(1000)
+"""USD per million tokens. What costs more is rather a price of the wrong unit."""
 LEAP = 10
 """A price that becomes so many times dearer or cheaper is rather a slip."""
 
@@ -178,7 +180,8 @@ def _rates(
             rate = per_token * PER_MTOK
             if rate >= LIMIT:
                 raise BadPriceFile(f"{model}: {key}{suffix} is far too large.")
-            yield f"{prefix}{field}", rate, doubt(field) or _against_rule(field, per_token, fresh)
+            too_dear = "no model is that dear" if rate >= DEAR else ""
+            yield f"{prefix}{field}", rate, doubt(field) or too_dear or _against_rule(field, per_token, fresh)
 
 
 def _against_rule(field: str, rate: Decimal, fresh: Decimal | None) -> str:

@@ -15,8 +15,9 @@ PLACES = Decimal("1e-10")
 _PRECISE = Context(prec=50, rounding=ROUND_HALF_EVEN)
 REMEMBERED_MODELS = 1000
 """Names of models come from outside: no more of them are remembered at once."""
-COST_LIMIT = Decimal(10) ** 10
-"""What the column of a cost does not hold."""
+COST_LIMIT = Decimal(10) ** 7
+"""USD, more than the largest message batch can cost: rather a slip in a price. Sums are made in units of 1e-10 USD, and
+those of some dozens have to fit 64 bits."""
 ONE = Decimal(1)
 MILLION, THOUSAND = Decimal(1_000_000), Decimal(1000)
 

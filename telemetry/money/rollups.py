@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
@@ -21,26 +21,36 @@ REST = 10
 STATE_COLUMNS = ("id", "hour", "domain_id", "stamp", "due_at", "is_final")
 FINAL = '("id") DO UPDATE SET "stamp" = EXCLUDED."stamp", "is_final" = EXCLUDED."is_final"'
 REPLACE = '("id") DO UPDATE SET ' + ", ".join(f'"{name}" = EXCLUDED."{name}"' for name in COLUMNS[1:])
+FAULTS = (DatabaseError, ArithmeticError)
 logger = logging.getLogger(__name__)
 
 
 def roll_up(limit: int = 1000, seconds: float = 60, *, at_once: bool = False) -> int:
     """Sums the hours that are marked, at most *limit* of them and for no longer than *seconds*: first those that never
-    were, from the newest on, then those that were so longest ago. How many. *at_once*: also those not due yet."""
+    were, from the newest on, then those that were so longest ago. How many. *at_once*: also those not due yet. An hour
+    that cannot be summed holds up no other; its error is raised in the end."""
     deadline = time.monotonic() + seconds
-    count = 0
+    count, failure = 0, None
     for hour in _marked(limit, at_once=at_once):
-        count += roll_up_hour(hour)
+        try:
+            count += roll_up_hour(hour)
+        except FAULTS as error:
+            failure = _told_of(hour, error)
         if time.monotonic() > deadline:
             break
+    if failure is not None:
+        raise failure
     return count
 
 
 def roll_up_until(domain_id: UUID | None, before: datetime) -> None:
-    """Sums what is marked of a domain's hours that begin before that moment."""
+    """Sums what is marked of a domain's hours that begin before that moment. One that cannot be summed stays marked."""
     marks = HourMark.objects.filter(of_domain(domain_id), hour__lt=before)
     for start in list(marks.order_by("hour").values_list("hour", flat=True).distinct()):
-        roll_up_hour(Hour(start, domain_id))
+        try:
+            roll_up_hour(hour := Hour(start, domain_id))
+        except FAULTS as error:
+            _told_of(hour, error)
 
 
 def roll_up_hour(hour: Hour) -> bool:
@@ -109,6 +119,11 @@ def _unmark(marks: list[tuple[UUID, UUID]]) -> None:
     """One by one, each in a transaction of its own: those who mark several hours must not wait in a circle."""
     for mark_id, stamp in marks:
         _delete(HourMark.objects.filter(id=mark_id, stamp=stamp))
+
+
+def _told_of(hour: Hour, error: Exception) -> Exception:
+    logger.error("hour %s cannot be summed, it stays marked: %s", hour, type(error).__name__)
+    return error
 
 
 def _delete(rows: "QuerySet[HourRow] | QuerySet[HourMark]") -> None:

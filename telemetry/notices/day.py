@@ -13,6 +13,7 @@ from django.db.models import F, QuerySet, Sum
 
 from accounts.models import ClientKey, Domain
 from telemetry.models import HourMark, HourRow
+from telemetry.money.sums import as_usd, cost_sum
 
 READ_TOKENS = ("input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens")
 TOP = 5
@@ -83,7 +84,7 @@ def _sums() -> dict[str, Sum]:
         "all_completed": Sum("completed", default=0),
         "all_read": Sum(reduce(add, map(F, READ_TOKENS)), default=0),
         "all_output": Sum("output_tokens", default=0),
-        "all_cost": Sum("cost", default=Decimal(0)),
+        "all_cost": cost_sum(),
         "all_unpriced": Sum("unpriced", default=0),
     }
 
@@ -95,6 +96,6 @@ def _figures(sums: dict[str, Any]) -> Figures:
         sums["all_completed"],
         sums["all_read"],
         sums["all_output"],
-        sums["all_cost"],
+        as_usd(sums["all_cost"]),
         sums["all_unpriced"],
     )

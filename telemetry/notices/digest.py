@@ -3,7 +3,7 @@
 It is told once, whichever worker is first: the row that says so is written in the transaction that enters the notice.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from uuid import UUID, uuid5
 from zoneinfo import ZoneInfo
@@ -49,7 +49,8 @@ def _send(domain_id: UUID | None, digest_at: time, routes: Routes, now: datetime
         return False
     named = [domain_id] if domain_id else [each for each, may_reach in routes.reach.items() if may_reach]
     figures = day_of(domain_id, since, until, named)
-    notice = _notice(domain_id, routes.hosts.get(domain_id, "") if domain_id else "", day, figures, now)
+    host = routes.hosts.get(domain_id, "") if domain_id else ""
+    notice = _notice(domain_id, host, day, figures, named, now)
     try:
         with transaction.atomic():
             DigestSent.objects.create(whose=whose, day=day, at=now)
@@ -69,7 +70,7 @@ def _due(digest_at: time, zone: ZoneInfo, now: datetime) -> date | None:
     return None
 
 
-def _notice(domain_id: UUID | None, host: str, day: date, figures: Day, now: datetime) -> Notice:
+def _notice(domain_id: UUID | None, host: str, day: date, figures: Day, named: Sequence[UUID], now: datetime) -> Notice:
     of = escaped(host) or "all domains"
     wrong = _wrong(domain_id)
     sums = figures.figures
@@ -78,7 +79,7 @@ def _notice(domain_id: UUID | None, host: str, day: date, figures: Day, now: dat
         kind=NoticeKind.DIGEST,
         domain_id=domain_id,
         title=f"{day:%A, %B} {day.day}: {of}",
-        text="\n".join(_lines(figures, wrong)),
+        text="\n".join(_lines(figures, wrong, named)),
         color=_color(wrong),
         at=now,
         facts={
@@ -105,14 +106,16 @@ def _color(wrong: list[Incident]) -> str:
     return "danger" if any(each.severity == Severity.CRITICAL for each in wrong) else "warning"
 
 
-def _lines(day: Day, wrong: list[Incident]) -> Iterator[str]:
+def _lines(day: Day, wrong: list[Incident], named: Sequence[UUID]) -> Iterator[str]:
+    """Incidents of domains that are not *named* count, and are not told."""
     yield _sentence(day.figures)
     for head, part in (("Models", day.models), ("Keys", day.keys), ("Domains", day.domains)):
         if part:
             yield f"*{head}*"
             yield from (f"• {escaped(name)}: {_brief(figures)}" for name, figures in part)
     yield f"*Open incidents: {len(wrong):,}*" if wrong else "Nothing is wrong."
-    yield from (f"• {each.severity}: {escaped(each.sentence)}" for each in wrong[:INCIDENTS_MAX])
+    told = [each for each in wrong if each.domain_id is None or each.domain_id in named]
+    yield from (f"• {each.severity}: {escaped(each.sentence)}" for each in told[:INCIDENTS_MAX])
 
 
 def _sentence(sums: Figures) -> str:

@@ -131,10 +131,10 @@ class Sending:
         routes = Routes.load()
         queues: dict[str, Queue] = {}
         pending = Delivery.objects.filter(state=State.PENDING, due_at__lte=self._now()).order_by()
-        for sink, domain_id in pending.values_list("sink", "domain_id").distinct():
+        for sink, domain_id, kind in pending.values_list("sink", "domain_id", "kind").distinct():
             place = place_of(sink, domain_id, routes, self._pace.timeout_seconds)
-            if place is None:
-                self._withdraw(sink, domain_id)
+            if place is None or sink not in routes.sinks(NoticeKind(kind), domain_id):
+                self._withdraw(sink, domain_id, kind)
                 continue
             queue = queues.setdefault(place.id, Queue(place.id, place.label))
             queue.places[sink, domain_id] = place
@@ -143,9 +143,10 @@ class Sending:
         trouble = dict(Target.objects.filter(id__in=queues).values_list("id", "failures"))
         return sorted(queues.values(), key=lambda queue: trouble.get(queue.target, 0))
 
-    def _withdraw(self, sink: str, domain_id: UUID | None) -> None:
+    def _withdraw(self, sink: str, domain_id: UUID | None, kind: str) -> None:
+        """Also what that sink is not to hear of any more, such as what is said in a domain that now stays silent."""
         of = {"domain_id": domain_id} if domain_id else {"domain_id__isnull": True}
-        rows = Delivery.objects.filter(state=State.PENDING, sink=sink, **of)
+        rows = Delivery.objects.filter(state=State.PENDING, sink=sink, kind=kind, **of)
         rows.update(state=State.WITHDRAWN, error=SWITCHED_OFF, settled_at=self._now(), payload="")
 
     def _trim(self, queue: Queue) -> None:

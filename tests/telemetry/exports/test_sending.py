@@ -188,3 +188,27 @@ def test_an_exchange_that_is_stored_twice_waits_once(conf: ExportConf) -> None:
     store([one])
     store([one])
     assert ExportRow.objects.count() == 1
+
+
+def test_an_endpoint_that_goes_away_amid_a_refused_batch_costs_one_short_try(heard: Endpoint, conf: ExportConf) -> None:
+    expected = ids(10)
+    heard.answers = [(413, {}), (200, {}), *[(0, {})] * 9]
+    assert sending.send(conf) == 1
+    assert heard.request_ids == expected[:1]
+    assert len(heard.answers) == 8  # one of them was asked for alone, and none after it
+    rested()
+    heard.answers = []
+    assert sending.send(conf) == 9
+    assert heard.request_ids == expected
+
+
+def test_a_refused_batch_of_an_endpoint_that_takes_its_time_ends_in_time(
+    heard: Endpoint, conf: ExportConf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All other tasks may wait for the same worker."""
+    ids(10)
+    heard.answers = [(413, {})]
+    monkeypatch.setattr(sending, "RUN_SECONDS", 0.0)
+    sending.send(conf, seconds=60)
+    assert len(heard.request_ids) == 1
+    assert ExportRow.objects.count() == 9

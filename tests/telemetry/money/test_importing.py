@@ -260,3 +260,19 @@ def test_all_rows_are_added_or_none(tmp_path: Path) -> None:
 def test_what_is_read_is_not_larger_than_a_price_file() -> None:
     with pytest.raises(BadPriceFile, match="no price file is that large"):
         read(b" " * (50 * 1024 * 1024 + 1))
+
+
+@pytest.mark.parametrize(
+    ("per_token", "reason"), [(3.0, "no model is that dear"), (3e-13, "it has more digits than a price")]
+)
+def test_a_new_model_whose_price_is_in_doubt_gets_none(tmp_path: Path, per_token: float, reason: str) -> None:
+    """Such as a price per million tokens where one per token belongs."""
+    models = {"claude-new-6": entry(input_cost_per_token=per_token, output_cost_per_token=1.5e-05)}
+    done = imported(tmp_path, models, "--yes")
+    assert done.exit_code == 0
+    assert reason in done.output
+    assert "Passed over 'claude-new-6': it is new, and its price of input is in doubt." in done.output
+    assert "0 new, 0 changed, 0 unchanged." in done.output
+    assert not PriceRow.objects.filter(pattern="claude-new-6").exists()
+    assert imported(tmp_path, models, "--yes", "--accept-suspicious").exit_code == 0
+    assert PriceRow.objects.filter(pattern="claude-new-6").exists()

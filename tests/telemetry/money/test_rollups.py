@@ -8,14 +8,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from hypothesis import given, settings
 
 from accounts.ids import new_id
 from telemetry.models import BatchRow, BatchUsageRow, ExchangeRow, HourMark, HourRow, HourState
 from telemetry.money import rollups
 from telemetry.money.marks import Hour, mark
-from telemetry.money.rollups import make_final, roll_up, roll_up_hour
+from telemetry.money.rollups import make_final, roll_up, roll_up_hour, roll_up_until
 from telemetry.record.exchange import Closed, Pricing
 from telemetry.record.store import store
 from tests.telemetry.facts import exchange
@@ -295,3 +295,28 @@ def test_an_hour_that_becomes_final_while_it_is_summed_keeps_its_sums(monkeypatc
     meanwhile(monkeypatch, "rows_of", clean)
     assert not roll_up_hour(HOUR)
     assert requests() == 1
+
+
+def put_too_much(minutes: float) -> None:
+    """More than the column of an hour's cost holds."""
+    for _ in range(2):
+        put(minutes=minutes, pricing=Pricing.PRICED, cost=Decimal(9_999_999_999))
+
+
+def test_an_hour_that_cannot_be_summed_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    put(minutes=5)
+    put_too_much(65)  # the newest comes first
+    with pytest.raises((DatabaseError, ArithmeticError)):
+        roll_up(at_once=True)
+    assert requests() == 1
+    assert HourMark.objects.get().hour == NOON + timedelta(hours=1)
+    assert "cannot be summed" in caplog.text
+
+
+def test_retention_keeps_what_cannot_be_summed_and_goes_on() -> None:
+    put_too_much(5)
+    put(minutes=65)
+    roll_up_until(DOMAIN, NOON + timedelta(hours=2))
+    assert requests() == 1
+    of_domain = ExchangeRow.objects.values_list("id", "domain_id")
+    assert len(make_final(of_domain)) == 1

@@ -12,6 +12,7 @@ from accounts.ids import first_id_at, new_id
 from accounts.models import ClientKey, Domain
 from telemetry.models import Delivery, DigestSent, Severity, SlackSettings, Webhook
 from telemetry.money.rollups import roll_up
+from telemetry.notices.day import day_of
 from telemetry.notices.digest import send_digests
 from telemetry.notices.incidents import evaluate
 from telemetry.notices.notice import Notice, NoticeKind
@@ -95,6 +96,23 @@ def test_a_domain_out_of_slack_is_in_the_sums_and_not_named(at_nine: SlackSettin
     assert digest.facts["requests"] == 1
     assert "personal" not in digest.text
     assert "Grace" not in digest.text
+
+
+def test_what_is_wrong_in_a_domain_out_of_slack_counts_and_is_not_told(at_nine: SlackSettings) -> None:
+    personal = Domain.objects.create(host="personal.example.com")
+    evaluate([Scripted([finding(domain_id=personal.id, sentence="Grace's own key is refused.")])], MORNING)
+    send_digests(MORNING)
+    (digest,) = digests()
+    assert "*Open incidents: 1*" in digest.text
+    assert "Grace" not in digest.text
+
+
+def test_costs_are_summed_to_their_last_place(at_nine: SlackSettings) -> None:
+    """As floats they would not be."""
+    for hour in (1, 2):
+        put(MORNING - timedelta(hours=10 + hour), cost=Decimal("90000.0000000001"))
+    found = day_of(None, MORNING - timedelta(days=1), MORNING, [])
+    assert found.figures.cost == Decimal("180000.0000000002")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from accounts.ids import new_id
 from accounts.models import Domain
-from telemetry.models import Delivery, SlackSettings, Target
+from telemetry.models import Delivery, SlackSettings, Target, Webhook
 from telemetry.models.notices import State
 from telemetry.notices.notice import Notice, NoticeKind
 from telemetry.notices.outbox import enter
@@ -277,6 +277,23 @@ def test_what_was_switched_off_meanwhile_is_not_sent(slack_server: SlackServer, 
     assert states() == ["withdrawn"]
     assert not slack_server.received
     assert Delivery.objects.get().payload == ""
+
+
+def test_what_was_said_is_not_sent_once_its_domain_stays_silent(
+    slack_server: SlackServer, clock: Clock, domain: Domain, settings: Settings
+) -> None:
+    """Also to a webhook of the whole installation, which goes on hearing what is wrong."""
+    configure(settings)
+    domain.reaches_slack = True
+    domain.save()
+    kinds = [NoticeKind.CONVERSATION.value, NoticeKind.INCIDENT.value]
+    Webhook.objects.create(name="pager", url=slack_server.url, secret="fake-secret", kinds=kinds)
+    entered(1, domain_id=domain.id)
+    entered(1, domain_id=domain.id, kind=NoticeKind.CONVERSATION)
+    Domain.objects.update(reaches_slack=False)
+    run(clock)
+    assert dict(Delivery.objects.values_list("kind", "state")) == {"conversation": "withdrawn", "incident": "delivered"}
+    assert len(slack_server.taken) == 1
 
 
 def test_too_many_that_wait_cost_the_oldest_conversations_and_no_incident(
