@@ -21,6 +21,8 @@ def root(request: HttpRequest) -> HttpResponse:
                 "stats": "/token-stats",
                 "storage": "/api/storage-stats",
                 "docs": "/api/docs",
+                "health": "/health",
+                "metrics": "/metrics",
             },
         }
     )

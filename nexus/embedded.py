@@ -15,6 +15,14 @@ BEAT_TICK_SECONDS = 0.5
 STOP_SECONDS = 1.0
 
 
+def _declare_queues() -> None:
+    """Before there are threads: two that declare a queue in memory at once make it twice, and what is in the first is
+    lost."""
+    with app.connection_for_write() as connection:
+        for queue in app.amqp.queues.values():
+            queue(connection.default_channel).declare()
+
+
 @contextlib.contextmanager
 def celery_threads() -> Iterator[None]:
     # Its warning is about messages that others could send; nobody else can reach a broker in memory.
@@ -34,6 +42,7 @@ def celery_threads() -> Iterator[None]:
         threading.Thread(target=worker.start, name="celery-worker", daemon=True),
         threading.Thread(target=beat.start, name="celery-beat", daemon=True),
     ]
+    _declare_queues()
     for thread in threads:
         thread.start()
     try:

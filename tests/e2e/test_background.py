@@ -69,7 +69,7 @@ def test_a_killed_and_a_stuck_worker_are_seen_and_their_return_too(standin: Stan
             assert health(served)["status"] == "healthy"
             end(worker)
             late = until(served, "degraded")
-            assert late["last_run_seconds_ago"] > 2
+            assert late["last_run_seconds_ago"] >= 2  # rounded to a tenth
             assert health(served)["status"] == "degraded"
             eventually(lambda: metric(served, "nexus_celery_pulse_age_seconds") > 2)
             eventually(lambda: metric(served, "nexus_celery_queue_tasks") > 0)

@@ -22,6 +22,8 @@ pytestmark = [
     pytest.mark.skipif(bool(settings.REDIS_URL), reason="one process only; tests/e2e/test_background.py has the other"),
 ]
 GO_ON = threading.Event()
+SECONDS = 30
+"""The first worker of a process imports much; on a busy machine that takes a while."""
 
 
 @app.task(name="tests.fail")  # type: ignore[untyped-decorator]
@@ -48,7 +50,7 @@ def last(task: Any, state: str) -> TaskRun:
         run = last_runs([task.name]).get(task.name)
         return run if run and run.state == state else None
 
-    found = eventually(look)
+    found = eventually(look, SECONDS)
     assert found
     return found
 
@@ -67,7 +69,7 @@ def test_a_run_that_ended_well(worker: None) -> None:
 def test_a_task_that_fails_every_time_is_seen_without_its_words(worker: None) -> None:
     for _ in range(3):
         fail.delay()
-    eventually(lambda: last(fail, taskruns.FAILED).failures == 3)
+    eventually(lambda: last(fail, taskruns.FAILED).failures == 3, SECONDS)
     run = last(fail, taskruns.FAILED)
     assert (run.error_type, run.succeeded_at) == ("LookupError", None)
     assert "secret" not in repr(run)
@@ -80,12 +82,14 @@ def test_a_stuck_task_is_seen_while_it_holds_the_worker(worker: None, settings: 
     hold.delay()
     assert last(hold, taskruns.RUNNING).worker
     pulse.delay()
-    eventually(lambda: background.pulse()["status"] == "degraded")
-    waiting = eventually(lambda: (found := queue.waiting()).oldest_seconds and found.oldest_seconds > 0.3 and found)
+    eventually(lambda: background.pulse()["status"] == "degraded", SECONDS)
+    waiting = eventually(
+        lambda: (found := queue.waiting()).oldest_seconds and found.oldest_seconds > 0.3 and found, SECONDS
+    )
     assert isinstance(waiting, queue.Waiting)
     assert waiting.tasks == 1
     GO_ON.set()
-    eventually(lambda: last_runs([PULSE])[PULSE].started_at > last(hold, taskruns.SUCCEEDED).started_at)
+    eventually(lambda: last_runs([PULSE])[PULSE].started_at > last(hold, taskruns.SUCCEEDED).started_at, SECONDS)
     assert queue.waiting() == queue.Waiting(0, None)
     waited = last_runs([PULSE])[PULSE].waited_seconds
     assert waited is not None
@@ -100,7 +104,7 @@ def test_that_the_cache_is_away_fails_no_task(
 
     monkeypatch.setattr(taskruns, "_write", broken)
     pulse.delay()
-    eventually(lambda: "how a task ran cannot be told: ConnectionError" in caplog.text)
+    eventually(lambda: "how a task ran cannot be told: ConnectionError" in caplog.text, SECONDS)
     monkeypatch.undo()
     pulse.delay()
     last(pulse, taskruns.SUCCEEDED)
