@@ -4,9 +4,9 @@ ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_PROJECT_ENVIRONMENT=/nexus/.venv
 RUN pip install --no-cache-dir uv==0.13.9
 WORKDIR /nexus
 COPY pyproject.toml uv.lock README.md ./
-RUN uv sync --frozen --no-default-groups --no-install-project
+RUN uv sync --frozen --no-default-groups --extra otel --no-install-project
 COPY . .
-RUN uv sync --frozen --no-default-groups && \
+RUN uv sync --frozen --no-default-groups --extra otel && \
     NEXUS_SECRET_KEY=build NEXUS_ENCRYPTION_KEYS=build STATIC_ROOT=/nexus/staticfiles .venv/bin/python manage.py collectstatic --noinput
 
 FROM python:3.13-slim
