@@ -13,6 +13,8 @@ from accounts.ids import first_id_at, new_id
 from accounts.models import ClientKey, Credential, Domain
 from telemetry.conf import RecordConf
 from telemetry.models import (
+    BatchRow,
+    BatchUsageRow,
     Incident,
     LedgerRow,
     RuleSettings,
@@ -244,6 +246,20 @@ def test_a_model_without_a_price() -> None:
         "claude-next": {"requests": 3, "since": "2026-11-23 04:00 UTC"},
         "asked": {"requests": 1, "since": "2026-11-23 05:59 UTC"},
     }
+
+
+def test_a_message_batch_of_a_model_without_a_price_is_told_too() -> None:
+    for ago, pricing in ((3600, Pricing.UNPRICED), (60, Pricing.PRICED), (90_000, Pricing.UNPRICED)):
+        booking = exchange(ago=ago, pricing=Pricing.FREE)
+        moments = {"created_at": NOW - timedelta(days=1), "booked_id": booking.id, "booked_at": booking.started_at}
+        batch = BatchRow.objects.create(id=f"msgbatch_{ago}", credential_source="domain", **moments)
+        counts = {
+            name.name: 1 for name in BatchUsageRow._meta.get_fields() if name.name.endswith(("_tokens", "requests"))
+        }
+        usage = {"model": "claude-next", "charges": "[]", "pricing": pricing, "booked_id": booking.id} | counts
+        BatchUsageRow.objects.create(id=new_id(), batch=batch, **usage)
+    findings = {finding.object: finding.facts for finding in found(unpriced_model.RULE)}
+    assert findings == {"claude-next": {"requests": 1, "since": "2026-11-23 05:00 UTC"}}
 
 
 # --- The record ----------------------------------------------------------------------------------------------------
