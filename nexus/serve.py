@@ -22,6 +22,9 @@ from telemetry.metrics.shared import shared_by_workers
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than the 60 seconds that load balancers in front of us keep a connection."""
+WORKER_SILENT_SECONDS = 60
+"""A worker that says nothing for so long is started anew. uvicorn's own 5 are less than a start takes on a busy machine,
+and none ever came up."""
 
 
 def serve(host: str, port: int, workers: int) -> None:
@@ -75,6 +78,7 @@ def server_options(host: str, port: int, workers: int) -> dict[str, Any]:
         # Whoever is in front of us is told by the operator, not by a header that any client can set.
         "proxy_headers": False,
         "timeout_keep_alive": KEEP_ALIVE_SECONDS,
+        "timeout_worker_healthcheck": WORKER_SILENT_SECONDS,
         "timeout_graceful_shutdown": math.ceil(settings.NEXUS_DRAIN_SECONDS),
     }
 
