@@ -54,7 +54,7 @@ class Store:
         try:
             return _store_together(kept, page)
         except POISON:
-            stored = [_stored_alone(each, page) or _stored_alone(_bare(each), page, is_last_try=True) for each in kept]
+            stored = [_stored_somehow(each, page) for each in kept]
             total = _store_together((), page).total if page else sum(stored)
             return Stored(total, left_out=len(stored) - sum(stored))
 
@@ -71,20 +71,30 @@ def _store_together(kept: Sequence[Kept], page: Page | None) -> Stored:
     return Stored(total)
 
 
-def _stored_alone(kept: Kept, page: Page | None, *, is_last_try: bool = False) -> bool:
+def _stored_somehow(kept: Kept, page: Page | None) -> bool:
+    """What it costs of a batch is given up last: a text or a body may be what the database does not take."""
+    if _stored_alone(kept, page, "is stored without its words"):
+        return True
+    bare = _bare(kept)
+    if bare.exchange.batch_results is not None:
+        if _stored_alone(bare, page, "is stored, and its message batch is not booked"):
+            return True
+        bare = Kept(msgspec.structs.replace(bare.exchange, batch_results=None))
+    return _stored_alone(bare, page, "cannot be stored")
+
+
+def _stored_alone(kept: Kept, page: Page | None, problem: str) -> bool:
     try:
         _store_together((kept,), page)
     except POISON as error:
-        problem = "cannot be stored" if is_last_try else "is stored without its words"
         logger.error("exchange %s %s: %s", kept.exchange.id, problem, type(error).__name__)
         return False
     return True
 
 
 def _bare(kept: Kept) -> Kept:
-    """The figures alone: a text, a body or a booking may be what the database does not take."""
-    texts = dict.fromkeys(FREE_TEXTS, "")
-    return Kept(msgspec.structs.replace(kept.exchange, **texts, batch_results=None))
+    """The figures alone."""
+    return Kept(msgspec.structs.replace(kept.exchange, **dict.fromkeys(FREE_TEXTS, "")))
 
 
 def _row(kept: Kept) -> tuple[Any, ...]:

@@ -273,8 +273,14 @@ def test_a_booking_that_the_database_cannot_take_costs_no_exchange(
     before = creation(creator)
     keep(before, reading(creator, beyond), reading(creator, batch_id="msgbatch_other"))
     assert ExchangeRow.objects.count() == 3
-    assert "is stored without its words" in caplog.text
+    assert "its message batch is not booked" in caplog.text
     assert list(BatchRow.objects.exclude(booked_id=None).values_list("id", flat=True)) == ["msgbatch_other"]
+
+
+def test_words_that_the_database_cannot_take_cost_no_booking(creator: ClientKey) -> None:
+    keep(creation(creator), reading(creator, user_agent="\ud800"))
+    assert ExchangeRow.objects.count() == 2
+    assert costs() == {HAIKU: COST_OF_HAIKU, OPUS: COST_OF_OPUS}
 
 
 def test_results_survive_the_spool() -> None:
