@@ -23,8 +23,8 @@ from telemetry.metrics.shared import shared_by_workers
 KEEP_ALIVE_SECONDS = 75
 """Longer than the 60 seconds that load balancers in front of us keep a connection."""
 WORKER_SILENT_SECONDS = 60
-"""A worker that says nothing for so long is started anew. uvicorn's own 5 are less than a start takes on a busy machine,
-and none ever came up."""
+"""A worker that says nothing for so long is started anew. uvicorn's own 5 are less than a start takes on a busy
+machine, and none ever came up."""
 
 
 def serve(host: str, port: int, workers: int) -> None:
