@@ -13,7 +13,8 @@ SOURCE = "Anthropic's price list, autumn 2026"
 SINCE = datetime(2024, 1, 1, tzinfo=UTC)
 SEEDS = {
     # models: input, 5 min write, 1 h write, read, output; fast and US factors (facts/claude-api.md 6.1 to 6.3; those of
-    # 5.1 and 5.5 from a later copy of the same page)
+    # 5.1, 5.2 and 5.5 from later copies of the same page and of the release notes, November 2026)
+    ("claude-fable-5-2", "claude-mythos-5-2"): ("8", "10", "16", "0.20", "40", None, "1.1"),
     ("claude-fable-5-1", "claude-mythos-5-1"): ("10", "12.50", "20", "0.25", "50", None, "1.1"),
     ("claude-fable-5", "claude-mythos-5"): ("10", "12.50", "20", "1", "50", None, "1.1"),
     ("claude-opus-5-5",): ("4", "5", "8", "0.20", "20", "2", "1.1"),
