@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from accounts import hosts
-from accounts.register import ClientKeyFacts, Snapshot
+from accounts.facts import ClientKeyFacts, Snapshot
 from accounts.secret import PREFIX_LENGTH, digest
 
 

@@ -4,11 +4,11 @@ from typing import Any
 
 from django.db.models.signals import post_delete, post_save
 
-from accounts.models import ClientKey, Credential, Domain, Installation
+from accounts.models import Budget, ClientKey, Credential, Domain, Installation, RateLimit
 
 
 def connect() -> None:
-    for model in (Domain, ClientKey, Credential):
+    for model in (Domain, ClientKey, Credential, RateLimit, Budget):
         post_save.connect(_announce, sender=model)
         post_delete.connect(_announce, sender=model)
 

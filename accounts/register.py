@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
@@ -12,6 +12,8 @@ from django.db import close_old_connections, transaction
 
 from accounts import models
 from accounts.crypto import WrongEncryptionKey
+from accounts.facts import BudgetFacts, ClientKeyFacts, CredentialFacts, DomainFacts, LimitFacts, Snapshot
+from accounts.modelrules import Unpriced, model_patterns
 from accounts.patterns import pattern_lines
 from accounts.privacy import Storage
 
@@ -22,76 +24,73 @@ POLL_SECONDS = 1.0
 message that could be lost."""
 
 
-@dataclass(frozen=True, slots=True)
-class DomainFacts:
-    id: UUID
-    host: str
-    is_active: bool
-    allow_passthrough: bool
-    storage: Storage = Storage.FULL
-    redaction_patterns: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ClientKeyFacts:
-    id: UUID
-    name: str
-    domain: DomainFacts
-    digest: str = field(repr=False)
-    expires_at: datetime | None
-    revoked_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class CredentialFacts:
-    """`id` is None for a credential that is not in the register: CLAUDE_API_KEY, or the caller's own."""
-
-    id: UUID | None
-    name: str
-    is_bearer: bool
-    secret: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    generation: int
-    pepper: str = field(repr=False)
-    domains: Mapping[str, DomainFacts] = field(default_factory=dict)
-    keys_by_prefix: Mapping[str, tuple[ClientKeyFacts, ...]] = field(default_factory=dict)
-    credentials: Mapping[UUID, tuple[CredentialFacts, ...]] = field(default_factory=dict)
-    """The usable credentials of each domain that has any, the first choice first. An empty list is not the same as none
-    at all: another's credential must not step in for one that is switched off or cannot be read."""
-
-
 def load() -> Snapshot:
     """Reads the whole register. Raises WrongEncryptionKey if not even the pepper can be read."""
     with transaction.atomic():
         installation = models.Installation.current()
-        domains = {
-            row.id: DomainFacts(
-                row.id,
-                row.host,
-                row.is_active,
-                row.allow_passthrough,
-                Storage(row.storage),
-                pattern_lines(row.redaction_patterns),
-            )
-            for row in models.Domain.objects.all()
-        }
+        rows = {row.id: row for row in models.Domain.objects.all()}
+        domains = {row.id: _domain(row) for row in rows.values()}
         keys: dict[str, tuple[ClientKeyFacts, ...]] = {}
         for row in models.ClientKey.objects.order_by("prefix"):
             if row.domain_id not in domains:
                 continue  # committed between the two queries: the next generation brings both
-            facts = ClientKeyFacts(row.id, row.name, domains[row.domain_id], row.digest, row.expires_at, row.revoked_at)
+            facts = _client_key(row, rows[row.domain_id], domains[row.domain_id])
             keys[row.prefix] = (*keys.get(row.prefix, ()), facts)
         credentials = _credentials()
+        limits, budgets = _limits(), _budgets()
     return Snapshot(
         generation=installation.generation,
         pepper=installation.pepper,
         domains={domain.host: domain for domain in domains.values()},
         keys_by_prefix=keys,
         credentials=credentials,
+        limits=limits,
+        budgets=budgets,
     )
+
+
+def _domain(row: models.Domain) -> DomainFacts:
+    return DomainFacts(
+        row.id,
+        row.host,
+        row.is_active,
+        row.allow_passthrough,
+        Storage(row.storage),
+        pattern_lines(row.redaction_patterns),
+        model_patterns(row.allowed_models),
+    )
+
+
+def _client_key(row: models.ClientKey, domain: models.Domain, facts: DomainFacts) -> ClientKeyFacts:
+    waits = domain.max_wait_seconds if row.max_wait_seconds is None else row.max_wait_seconds
+    return ClientKeyFacts(
+        row.id,
+        row.name,
+        facts,
+        row.digest,
+        row.expires_at,
+        row.revoked_at,
+        model_patterns(row.allowed_models),
+        Unpriced(row.unpriced_models or domain.unpriced_models),
+        waits,
+        row.weight,
+        row.is_background,
+    )
+
+
+def _limits() -> tuple[LimitFacts, ...]:
+    rows = models.RateLimit.objects.filter(is_active=True).select_related("domain", "client_key", "credential")
+    return tuple(LimitFacts(label=row.scope_label, **_same(row, LimitFacts, "label")) for row in rows)
+
+
+def _budgets() -> tuple[BudgetFacts, ...]:
+    rows = models.Budget.objects.filter(is_active=True)
+    return tuple(BudgetFacts(**_same(row, BudgetFacts)) for row in rows)
+
+
+def _same(row: Any, facts: Any, *but: str) -> dict[str, Any]:
+    """The columns of the same names."""
+    return {field.name: getattr(row, field.name) for field in fields(facts) if field.name not in but}
 
 
 def _credentials() -> dict[UUID, tuple[CredentialFacts, ...]]:

@@ -32,6 +32,10 @@ class Server:
         return sum(map(_rss_kb, _family(self.process.pid))) / 1024 if self.process else 0.0
 
 
+LIMIT = "1000000000"
+"""Of requests and of tokens, for the key and for the domain: counted with every request, and out of reach."""
+
+
 def cores() -> tuple[int | None, int | None]:
     """One core for the load and the stand-in, one for the server; None where there is nothing to part."""
     if not hasattr(os, "sched_getaffinity"):
@@ -74,6 +78,7 @@ def nexus(upstream: str, core: int | None, directory: Path) -> Iterator[Server]:
         "DEBUG": "true",
         "CLAUDE_API_BASE_URL": upstream,
         "CLAUDE_API_KEY": "sk-ant-api03-fake-bench",
+        **{f"{scope}RATE_LIMIT_MAX_{what}": LIMIT for scope in ("", "DOMAIN_") for what in ("REQUESTS", "TOKENS")},
     }
     command = [sys.executable, "-m", "nexus"]
     _finish([*command, "migrate"], environment)

@@ -12,6 +12,7 @@ from nexus import env, keyfile, logs, schedule
 from proxy.conf import IntakeConf, UpstreamConf
 from telemetry.conf import NoticesConf, RecordConf, SlackConf, SpoolConf
 from telemetry.exports.conf import ExportConf
+from telemetry.limits.conf import DefaultLimit, LimitsConf
 from telemetry.traces.conf import TraceConf, header_pairs, sampling
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -79,6 +80,29 @@ INTAKE = IntakeConf(
     ),
     cors_origins=frozenset(
         env.names("CORS_ALLOWED_ORIGINS", help="Origins whose pages may call /v1; * for any; none: CORS is off")
+    ),
+)
+
+# --- Limits ------------------------------------------------------------------------------------------------
+_SAYS_NOTHING = "that has no limit of its own in the admin; 0: not limited"
+LIMITS = LimitsConf(
+    client_key=DefaultLimit(
+        window_ms=env.integer("RATE_LIMIT_WINDOW_MS", 3_600_000, help="Window of the next two, in milliseconds"),
+        max_requests=env.integer(
+            "RATE_LIMIT_MAX_REQUESTS", 1000, help=f"Requests in a window of a client key {_SAYS_NOTHING}"
+        ),
+        max_tokens=env.integer(
+            "RATE_LIMIT_MAX_TOKENS", 1_000_000, help=f"Tokens in a window of a client key {_SAYS_NOTHING}"
+        ),
+    ),
+    domain=DefaultLimit(
+        window_ms=env.integer("DOMAIN_RATE_LIMIT_WINDOW_MS", 3_600_000, help="Window of the next two, in milliseconds"),
+        max_requests=env.integer(
+            "DOMAIN_RATE_LIMIT_MAX_REQUESTS", 5000, help=f"Requests in a window of a domain {_SAYS_NOTHING}"
+        ),
+        max_tokens=env.integer(
+            "DOMAIN_RATE_LIMIT_MAX_TOKENS", 5_000_000, help=f"Tokens in a window of a domain {_SAYS_NOTHING}"
+        ),
     ),
 )
 

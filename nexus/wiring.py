@@ -16,12 +16,15 @@ from accounts.register import Register
 from nexus.handler import LeanHandler
 from nexus.logs import take_last_words, writer
 from nexus.tracing import spans
+from proxy.limiter import Limiter
 from proxy.relay import Relay
 from proxy.tracing import Tracing
 from proxy.upstream import Upstream
 from proxy.vault import Vault
 from telemetry.conf import RecordConf, SpoolConf
 from telemetry.exchangelog import ExchangeLog
+from telemetry.limits.memory import MemoryStore
+from telemetry.limits.seeding import Seeding
 from telemetry.metrics.eventloop import LoopWatch
 from telemetry.metrics.exchanges import ExchangeMetrics
 from telemetry.metrics.process import ProcessMetrics
@@ -63,9 +66,12 @@ class Node:
         counts = ExchangeMetrics(REGISTRY, lambda: self.register.snapshot, lambda: self.prices)
         self.sinks = Sinks([exchange_log, counts])
         self._loop_watch = LoopWatch(ProcessMetrics(REGISTRY, self.recorder, self.sinks, settings.RECORD).sample)
+        store = MemoryStore()
+        self.limiter = Limiter(settings.LIMITS, lambda: self.register.snapshot, store, Seeding(store))
         relay = Relay(
             snapshot=lambda: self.register.snapshot,
             vault=Vault(settings.UPSTREAM.default_api_key),
+            limiter=self.limiter,
             upstream=self.upstream,
             prices=lambda: self.prices,
             recorder=self.recorder,
@@ -80,6 +86,7 @@ class Node:
         self._started: asyncio.Task[None] | None = None
         self._freshness: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._leases: asyncio.Task[None] | None = None
 
     def _load_prices(self) -> None:
         self.prices = prices.load()
@@ -111,12 +118,13 @@ class Node:
         self._spans = spans(lambda: {domain.id: domain.host for domain in self.register.snapshot.domains.values()})
         self.sinks.start(*([self._spans] if self._spans else []))
         self._watching = asyncio.create_task(self._loop_watch.run())
+        self._leases = asyncio.create_task(self.limiter.keep_leases())
         self._freshness = asyncio.create_task(self.register.keep_fresh())
 
     async def stop(self) -> None:
         """After the server has drained: what it cut short is recorded, and the record goes last."""
         await self._wait_for_open_exchanges()
-        for task in (self._freshness, self._watching):
+        for task in (self._freshness, self._watching, self._leases):
             if task is not None:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):

@@ -7,9 +7,10 @@ from uuid import UUID
 
 import msgspec
 
+from accounts.facts import ClientKeyFacts
 from accounts.ids import new_id
 from accounts.privacy import Storage
-from accounts.register import ClientKeyFacts
+from proxy.admission import Admission
 from proxy.batchmeter import BatchMeter, batch_of_results
 from proxy.call import Call
 from proxy.headers import Headers, first, for_record, text
@@ -42,6 +43,10 @@ class Draft:
         """What a peer that we trust calls this request."""
         self.trace: Trace | None = None
         self.lineage = Lineage()
+        self.user_id = ""
+        self.admission: Admission | None = None
+        self.refused_by = ""
+        self.waited_ms = 0
         self.key: ClientKeyFacts | None = None
         self.choice: Choice | None = None
         self.attempts = 0
@@ -123,8 +128,8 @@ class Draft:
     def answer_is_cut(self) -> bool:
         return self._meter.is_cut
 
-    def failed(self, error_type: str, message: str) -> None:
-        self.error_type, self.error_message = error_type, message
+    def failed(self, error_type: str, message: str, refused_by: str = "") -> None:
+        self.error_type, self.error_message, self.refused_by = error_type, message, refused_by
 
     # --- For the record -------------------------------------------------------------------------------------
 
@@ -173,6 +178,7 @@ class Draft:
             session_id=clean(self.lineage.session_id, 100) if is_personal else "",
             agent_id=clean(self.lineage.agent_id, 100) if is_personal else "",
             parent_agent_id=clean(self.lineage.parent_agent_id, 100) if is_personal else "",
+            user_id=clean(self.user_id, 200) if is_personal else "",
             user_agent=clean(text(call.headers, b"user-agent"), 300) if is_personal else "",
             client_address=clean(call.address, 64) if is_personal else "",
             request_bytes=call.intake.received_bytes,
@@ -194,6 +200,8 @@ class Draft:
             outcome=outcome,
             error_type=clean(self.error_type or metered.error_type, 64),
             error_message=clean(self.error_message or (metered.error_message if says_why else ""), 500),
+            refused_by=clean(self.refused_by, 100),
+            waited_ms=self.waited_ms,
             attempts=self.attempts,
             upstream_request_id=clean(text(self._response_headers, b"request-id"), 100),
             message_id=clean(metered.message_id, 100),

@@ -4,7 +4,7 @@
     ProxyError
     ├── InvalidRequest 400   ├── Unauthenticated 401   ├── Forbidden 403      ├── NotFound 404
     ├── MethodNotAllowed 405 ├── BodyTooSlow 408       ├── BodyTooLarge 413   ├── InternalFault 500
-    ├── NoCredential 503     ├── Stopping 503
+    ├── NoCredential 503     ├── Stopping 503         ├── LimitReached 429   ├── BudgetSpent 429
     └── UpstreamError
         ├── UpstreamUnreachable 502
         ├── UpstreamBroke 502
@@ -20,6 +20,8 @@ class ProxyError(Exception):
     may_retry = False
     """Whether the same request may succeed a little later. Unasked, Claude Code repeats even a 401, for minutes."""
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    refused_by = ""
+    """The limit, budget or rule of ours that said no."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -41,6 +43,10 @@ class Unauthenticated(ProxyError):
 
 class Forbidden(ProxyError):
     status, type = 403, "permission_error"
+
+    def __init__(self, message: str, refused_by: str = "") -> None:
+        super().__init__(message)
+        self.refused_by = refused_by
 
 
 class NotFound(ProxyError):
@@ -75,6 +81,42 @@ class NoCredential(ProxyError):
 
 class Stopping(ProxyError):
     status, may_retry = 503, True
+
+
+RETRY_MAX_SECONDS = 60
+"""Python's SDK does not believe a longer retry-after and comes back at once; TypeScript's sleeps for hours
+(facts/claude-api.md 5.5)."""
+
+
+class LimitReached(ProxyError):
+    """There will be room again; whoever may wait for it inside is asked to come back by itself."""
+
+    status, type = 429, "rate_limit_error"
+
+    def __init__(self, message: str, refused_by: str, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.refused_by = refused_by
+        self.retry_after_seconds = retry_after_seconds
+        self.may_retry = retry_after_seconds <= RETRY_MAX_SECONDS
+        self.headers = _refusal(refused_by, retry_after_seconds)
+
+
+class BudgetSpent(ProxyError):
+    """The money is spent: to come back before the next period is no use (facts/claude-api.md 5.5)."""
+
+    status, type = 429, "billing_error"
+
+    def __init__(self, message: str, refused_by: str, retry_after_seconds: int | None) -> None:
+        super().__init__(message)
+        self.refused_by = refused_by
+        self.headers = _refusal(refused_by, retry_after_seconds)
+
+
+def _refusal(refused_by: str, retry_after_seconds: int | None) -> tuple[tuple[bytes, bytes], ...]:
+    name = (b"x-nexus-limit", refused_by.encode("ascii", "replace"))
+    if retry_after_seconds is None:
+        return (name,)
+    return (name, (b"retry-after", str(retry_after_seconds).encode()))
 
 
 class UpstreamError(ProxyError):

@@ -7,9 +7,10 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
+from accounts.facts import ClientKeyFacts, Snapshot
 from accounts.keys import KeyRing, Refused
-from accounts.register import ClientKeyFacts, Snapshot
 from proxy import wire
+from proxy.admission import Asker
 from proxy.call import Call
 from proxy.coding import decode
 from proxy.conf import IntakeConf
@@ -25,8 +26,11 @@ from proxy.errors import (
     UpstreamBroke,
     UpstreamError,
 )
+from proxy.estimates import NOTHING, estimate
 from proxy.headers import Headers, first, for_client, for_upstream, text
 from proxy.intake import Intake
+from proxy.limiter import Limiter
+from proxy.remaining import remaining
 from proxy.sender import REQUEST_ID, Sender
 from proxy.tracing import Tracing
 from proxy.upstream import Reply, Upstream
@@ -63,6 +67,7 @@ class Relay:
         *,
         snapshot: Callable[[], Snapshot],
         vault: Vault,
+        limiter: Limiter,
         upstream: Upstream,
         prices: Callable[[], PriceList],
         recorder: Recorder,
@@ -75,6 +80,7 @@ class Relay:
         self._snapshot = snapshot
         self._keys = KeyRing(snapshot)
         self._vault = vault
+        self._limiter = limiter
         self._upstream = upstream
         self._prices = prices
         self._recorder = recorder
@@ -114,6 +120,8 @@ class Relay:
             raise
         finally:
             closed = draft.close(outcome, sender.status, self._prices())
+            if draft.admission is not None:
+                self._limiter.settle(draft.admission, closed.exchange)
             self._sinks.tell(closed.exchange)
             await recording.close(closed)
 
@@ -141,7 +149,7 @@ class Relay:
 
     async def _fail(self, draft: Draft, sender: Sender, error: ProxyError) -> Outcome:
         head_had_left = sender.status is not None
-        draft.failed(error.type, error.message)
+        draft.failed(error.type, error.message, error.refused_by)
         await sender.fail(error, draft.call.intake if isinstance(error, BodyTooLarge) else None)
         if isinstance(error, InternalFault):
             return Outcome.FAILED
@@ -154,6 +162,7 @@ class Relay:
         key, own_headers = self._authenticate(draft)
         body = await self._take_body(draft, route)
         choice = draft.choice = self._vault.choose(self._snapshot(), key, own_headers)
+        await self._admit(draft, sender, key, choice, is_message=route.is_message)
         recording.open(*draft.opened())
         reply = await self._call(draft, choice, body, owns_cors=sender.owns_cors)
         try:
@@ -179,7 +188,24 @@ class Relay:
         draft.request_read(body)
         draft.ask = wire.read(await self._readable(call, body), route.kind)
         draft.lineage = wire.lineage(call.headers, draft.ask.user_id)
+        draft.user_id = wire.person(draft.ask.user_id)
         return body
+
+    async def _admit(
+        self, draft: Draft, sender: Sender, key: ClientKeyFacts, choice: Choice, *, is_message: bool
+    ) -> None:
+        is_billed = is_message and draft.ask.kind is not Kind.COUNT_TOKENS
+        asker = Asker(
+            id=draft.id,
+            key=key,
+            credential_id=choice.credential.id if choice.credential else None,
+            model=draft.ask.model,
+            user_id=draft.user_id,
+            session_id=draft.lineage.session_id,
+            estimate=estimate(draft.ask, len(draft.request_body), self._prices()) if is_billed else NOTHING,
+        )
+        draft.admission = await self._limiter.admit(asker)
+        sender.add(remaining(draft.admission))
 
     async def _readable(self, call: Call, body: bytes) -> bytes:
         """The body, or an unpacked copy of one that came compressed."""

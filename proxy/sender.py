@@ -21,6 +21,7 @@ class Sender:
         self._send = send
         self._request_id = request_id
         self._cors = cors
+        self._own: Headers = ()
         self._is_sse = False
         self.status: int | None = None
         """What the client was told; None while the head has not left."""
@@ -29,6 +30,10 @@ class Sender:
     def owns_cors(self) -> bool:
         """The page's origin is ours to judge, not the API's."""
         return bool(self._cors)
+
+    def add(self, headers: Headers) -> None:
+        """Headers of our own, for the head of whatever answer comes."""
+        self._own = headers
 
     async def start(self, status: int, headers: Headers) -> None:
         self._is_sse = first(headers, b"content-type").startswith(b"text/event-stream")
@@ -39,7 +44,7 @@ class Sender:
             {
                 "type": "http.response.start",
                 "status": status,
-                "headers": [*headers, *self._cors, (REQUEST_ID, self._request_id.encode())],
+                "headers": [*headers, *self._own, *self._cors, (REQUEST_ID, self._request_id.encode())],
             }
         )
         self.status = status

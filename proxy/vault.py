@@ -1,6 +1,6 @@
 """Chooses what Claude is called with."""
 
-from accounts.register import ClientKeyFacts, CredentialFacts, Snapshot
+from accounts.facts import ClientKeyFacts, CredentialFacts, Snapshot
 from proxy.errors import NoCredential
 from proxy.headers import Headers, with_bearer
 

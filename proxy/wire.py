@@ -12,6 +12,7 @@ from telemetry.record.exchange import Kind
 
 QUOTA_PROBE_MAX_BYTES = 400
 USER_ID_MAX_LENGTH = 100
+PERSON_MAX_LENGTH = 200
 SCALAR_MAX_BYTES = 4096
 T = TypeVar("T")
 _EMPTY = msgspec.Raw(b"null")
@@ -39,6 +40,7 @@ class _LooseBody(msgspec.Struct):
     stream: msgspec.Raw = _EMPTY
     system: msgspec.Raw = _EMPTY
     metadata: msgspec.Raw = _EMPTY
+    max_tokens: msgspec.Raw = _EMPTY
 
 
 class _StrictBody(msgspec.Struct):
@@ -49,6 +51,7 @@ class _StrictBody(msgspec.Struct):
     stream: bool = False
     system: msgspec.Raw = _EMPTY
     metadata: msgspec.Raw = _EMPTY
+    max_tokens: msgspec.Raw = _EMPTY
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +63,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind
     user_id: str
     """`metadata.user_id` as it came."""
+    max_tokens: int = 0
+    """The longest answer, in tokens; 0: it does not say, or nothing that the API would take."""
 
 
 class Lineage(msgspec.Struct, frozen=True):
@@ -87,6 +92,7 @@ def read(body: bytes, route_kind: Kind) -> Ask:
             message_count=len(parsed.messages),
             kind=_kind(parsed) if route_kind is Kind.INFERENCE else route_kind,
             user_id=_user_id(parsed.metadata),
+            max_tokens=_max_tokens(parsed.max_tokens),
         )
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"The request body is not valid JSON: {error}.") from None
@@ -115,6 +121,7 @@ def _parse_leniently(body: bytes) -> _StrictBody:
         stream=_scalar(fields.stream) is True,
         system=fields.system,
         metadata=fields.metadata,
+        max_tokens=fields.max_tokens,
     )
 
 
@@ -165,6 +172,25 @@ def _text_of(content: bytes) -> str:
 def _user_id(metadata: msgspec.Raw) -> str:
     user_id = _scalar(_decoded(_metadata, metadata, _Metadata()).user_id)
     return user_id if isinstance(user_id, str) else ""
+
+
+def _max_tokens(raw: msgspec.Raw) -> int:
+    digits = bytes(raw)
+    return int(digits) if digits.isdigit() and len(digits) < 10 else 0
+
+
+def person(user_id: str) -> str:
+    """Of `metadata.user_id` what stays the same from session to session (facts/claude-api.md 2.8)."""
+    if user_id.startswith("{"):
+        try:
+            match json.loads(user_id):
+                case {"account_uuid": str(account)} if account:
+                    return _clip(account)
+                case {"device_id": str(device)} if device:
+                    return _clip(device)
+        except (ValueError, RecursionError):
+            pass
+    return user_id.partition("_session_")[0][:PERSON_MAX_LENGTH]
 
 
 def lineage(headers: Headers, user_id: str) -> Lineage:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from accounts.register import Snapshot
+from accounts.facts import Snapshot
 from accounts.secret import without_secrets
 from telemetry.record.exchange import Exchange, Outcome
 

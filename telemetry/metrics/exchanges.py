@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from accounts.register import Snapshot
+from accounts.facts import Snapshot
 from telemetry.metrics.labels import Domains, Models, status_class
 from telemetry.money.pricing import PriceList
 from telemetry.record.exchange import Exchange, Pricing

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
-from accounts.register import Snapshot
+from accounts.facts import Snapshot
 from telemetry.money.pricing import PriceList
 from telemetry.record.exchange import Exchange
 

@@ -84,6 +84,8 @@ class BatchUsageRow(models.Model):
     cost = models.DecimalField(max_digits=20, decimal_places=10, null=True)
     """In USD; None where it is unpriced."""
     price_ids = models.TextField(default="")
+    assumed_cost = models.DecimalField(max_digits=20, decimal_places=10, null=True)
+    """In USD, of what has no price, as budgets count it."""
 
     class Meta:
         db_table = "telemetry_batch_usage"

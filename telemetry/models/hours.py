@@ -59,6 +59,8 @@ class HourRow(models.Model):
 
     cost = models.DecimalField(max_digits=20, decimal_places=10, default=Decimal(0))
     """In USD, of what has a price."""
+    assumed_cost = models.DecimalField(max_digits=20, decimal_places=10, default=Decimal(0))
+    """In USD, of what has none, as budgets count it."""
     last_started_at = models.DateTimeField()
 
     class Meta:

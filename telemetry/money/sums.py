@@ -21,9 +21,10 @@ COST_PLACES = 10
 SUMS = (*COUNTS, *AMOUNTS)
 COLUMNS = (
     *("id", "hour", "domain_id", "client_key_id", "credential_id", "model", "kind"),
-    *(*SUMS, "cost", "last_started_at"),
+    *(*SUMS, "cost", "assumed_cost", "last_started_at"),
 )
 """Of `HourRow`."""
+_COSTS = ("cost", "CASE WHEN cost IS NULL THEN assumed_cost END")
 Row = tuple[Any, ...]
 
 
@@ -53,10 +54,11 @@ def _groups(hour: Hour, sql: str) -> list[Row]:
 
 
 def _row(hour: Hour, group: Row) -> Row:
-    key_id, credential_id, kind, model, *sums, cost, last_started_at = group
+    key_id, credential_id, kind, model, *sums, cost, assumed_cost, last_started_at = group
     dimensions = (_uuid(key_id), _uuid(credential_id), model, kind)
     row_id = id_of(hour, *dimensions[:2], kind, model)
-    return (row_id, *hour, *dimensions, *map(int, sums), as_usd(int(cost)), _moment(last_started_at) or hour.start)
+    costs = as_usd(int(cost)), as_usd(int(assumed_cost))
+    return (row_id, *hour, *dimensions, *map(int, sums), *costs, _moment(last_started_at) or hour.start)
 
 
 def _uuid(value: Any) -> UUID | None:
@@ -109,9 +111,12 @@ def _counted() -> dict[str, str]:
 
 
 def _select(table: str, id_name: str, kind: str, model: str, sums: dict[str, str], last: str) -> str:
-    units = f"COALESCE(SUM(CAST(ROUND(cost * {10**COST_PLACES}) AS bigint)), 0)"
     chosen = ", ".join(
-        ["client_key_id", "credential_id", kind, model, *(sums.get(name, "0") for name in SUMS), units, last]
+        [
+            *("client_key_id", "credential_id", kind, model, *(sums.get(name, "0") for name in SUMS)),
+            *(f"COALESCE(SUM(CAST(ROUND({cost} * {10**COST_PLACES}) AS bigint)), 0)" for cost in _COSTS),
+            last,
+        ]
     )
     span = f"{id_name} >= %s AND {id_name} < %s AND {{of_domain}}"
     return f"SELECT {chosen} FROM {table} WHERE {span} GROUP BY 1, 2, 3, 4"  # noqa: S608 (names of our own)

@@ -106,6 +106,8 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     session_id: str
     agent_id: str
     parent_agent_id: str
+    user_id: str = ""
+    """Who asked, as `metadata.user_id` says, without the session that Claude Code puts behind it."""
     user_agent: str
     client_address: str
     request_bytes: int
@@ -117,6 +119,10 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     outcome: Outcome = Outcome.INTERRUPTED
     error_type: str = ""
     error_message: str = ""
+    refused_by: str = ""
+    """The limit, budget or rule of ours that refused it, such as `key requests per minute`."""
+    waited_ms: int = 0
+    """For room in a limit, before it was sent or refused."""
     attempts: int = 0
     upstream_request_id: str = ""
     message_id: str = ""
@@ -148,6 +154,8 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """In USD, to 10 places; None where it is unpriced."""
     price_ids: str = ""
     """Of the price rows that were used, separated by commas."""
+    assumed_cost: Decimal | None = None
+    """In USD, of what has no price: at the dearest known price of its family. It counts in budgets only."""
 
     batch_results: BatchResults | None = None
     """No column: on its way to the rows of the batch (`telemetry.money.batches`)."""

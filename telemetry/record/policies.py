@@ -4,8 +4,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from uuid import UUID
 
+from accounts.facts import DomainFacts, Snapshot
 from accounts.privacy import Storage
-from accounts.register import DomainFacts, Snapshot
 from telemetry.record.redaction import Redactor
 from telemetry.record.shelf import AS_IT_CAME, Policy
 

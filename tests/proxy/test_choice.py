@@ -5,8 +5,8 @@ from urllib.parse import unquote
 
 import pytest
 
+from accounts.facts import ClientKeyFacts, CredentialFacts, DomainFacts, Snapshot
 from accounts.ids import new_id
-from accounts.register import ClientKeyFacts, CredentialFacts, DomainFacts, Snapshot
 from proxy.call import Call
 from proxy.errors import InvalidRequest, NoCredential, Unauthenticated
 from proxy.intake import Intake

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from accounts.facts import Snapshot
 from accounts.ids import new_id
 from accounts.models import ClientKey, Credential
-from accounts.register import Snapshot, load
+from accounts.register import load
 from telemetry.exchangelog import ExchangeLog
 from telemetry.record.exchange import Exchange, Outcome, Pricing
 from tests.telemetry.facts import exchange

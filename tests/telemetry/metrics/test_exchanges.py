@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from accounts.facts import DomainFacts, Snapshot
 from accounts.ids import new_id
 from accounts.privacy import Storage
-from accounts.register import DomainFacts, Snapshot
 from telemetry.metrics.exchanges import ExchangeMetrics
 from telemetry.metrics.labels import ASKED_MAX, MODELS_MAX, OTHER, Models, status_class
 from telemetry.money.pricing import Price, PriceList, Rates

@@ -6,12 +6,14 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
 
 from accounts import hosts
 from accounts.crypto import EncryptedTextField, is_sealed
 from accounts.ids import new_id
+from accounts.modelrules import Unpriced, validate_model_patterns
 from accounts.patterns import validate_patterns
 from accounts.privacy import Storage
 from accounts.secret import (
@@ -22,6 +24,11 @@ from accounts.secret import (
     new_client_key,
     new_pepper,
     validate_upstream_secret,
+)
+
+MAX_WAIT_SECONDS = 600
+ALLOWED_MODELS_HELP = (
+    "One model a line, * for any characters: claude-haiku-*. A request for another one is refused. Empty: {empty}."
 )
 
 
@@ -80,6 +87,23 @@ class Domain(models.Model):
         blank=True,
         help_text="Whether Slack hears of this domain. Unknown: yes, unless the host name contains “personal”.",
     )
+    allowed_models = models.TextField(
+        blank=True, validators=[validate_model_patterns], help_text=ALLOWED_MODELS_HELP.format(empty="any model")
+    )
+    unpriced_models = models.CharField(
+        "models without a price",
+        max_length=16,
+        choices=[(rule.value, rule.label) for rule in Unpriced],
+        default=Unpriced.ASSUME,
+        help_text="What to do with a request for a model that has no price. Assumed costs count in budgets only; the "
+        "request stays marked as unpriced.",
+    )
+    max_wait_seconds = models.PositiveSmallIntegerField(
+        default=0,
+        validators=[MaxValueValidator(MAX_WAIT_SECONDS)],
+        help_text="How long a request may wait for room in a limit before it is refused, in seconds. 0: it is refused "
+        "at once.",
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects = RegisterQuerySet.as_manager()
@@ -121,6 +145,35 @@ class ClientKey(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True, help_text="UTC. Empty: it does not expire.")
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    allowed_models = models.TextField(
+        blank=True,
+        validators=[validate_model_patterns],
+        help_text=ALLOWED_MODELS_HELP.format(empty="all that the domain allows"),
+    )
+    unpriced_models = models.CharField(
+        "models without a price",
+        max_length=16,
+        blank=True,
+        choices=[(rule.value, rule.label) for rule in Unpriced],
+        help_text="What to do with a request for a model that has no price. Empty: as the domain does.",
+    )
+    max_wait_seconds = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        validators=[MaxValueValidator(MAX_WAIT_SECONDS)],
+        help_text="How long a request may wait for room in a limit, in seconds. Empty: as the domain says; 0: it is "
+        "refused at once.",
+    )
+    weight = models.PositiveSmallIntegerField(
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(100)],
+        help_text="Its share among the keys that wait for the same credential: 2 gets twice as much as 1.",
+    )
+    is_background = models.BooleanField(
+        "background work",
+        default=False,
+        help_text="Its requests wait behind those of the keys with which people work.",
+    )
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     objects = RegisterQuerySet.as_manager()
