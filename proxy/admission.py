@@ -27,6 +27,8 @@ class Asker(msgspec.Struct, frozen=True, kw_only=True):
     user_id: str
     session_id: str
     estimate: Estimate
+    must_fit: bool = False
+    """Refused where less money is left than it may cost, since that may be any amount: a message batch."""
 
 
 class Admission(msgspec.Struct):

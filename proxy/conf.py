@@ -45,6 +45,8 @@ class IntakeConf:
     """How long a client may take nothing of its answer before it counts as gone."""
     capture_max_bytes: int = 32 * MEGABYTE
     """How much of one answer is kept for the record."""
+    checked_max_bytes: int = 64 * MEGABYTE
+    """Of a message batch that has to be read whole before it is sent, since its models or its money are limited."""
     cors_origins: frozenset[str] = frozenset()
 
     def max_bytes(self, path: str) -> int:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from decimal import Decimal
 from uuid import UUID
 
 import msgspec
@@ -13,10 +14,12 @@ from accounts.privacy import Storage
 from proxy.admission import Admission
 from proxy.batchmeter import BatchMeter, batch_of_results
 from proxy.call import Call
+from proxy.estimates import NOTHING
 from proxy.headers import Headers, first, for_record, text
 from proxy.meter import JSONMeter, Meter, Metered, NoMeter, StreamMeter
 from proxy.vault import Choice
-from proxy.wire import Ask, Lineage, lineage
+from proxy.wire import NOTHING_ASKED, Lineage, lineage
+from telemetry.limits.meters import as_usd
 from telemetry.money.charges import charges_of
 from telemetry.money.pricing import PriceList
 from telemetry.record.exchange import Bodies, Closed, Exchange, Kind, Outcome
@@ -26,12 +29,12 @@ EVENT_STREAM = b"text/event-stream"
 JSON = b"application/json"
 TEXT_TYPES = (JSON, EVENT_STREAM)
 """Bodies of other kinds, such as files, are passed on and counted, not kept."""
+CREATION = ("POST", "/v1/messages/batches")
 SECRET_PATHS = ("/v1/oauth", "/v1/vaults")
 """What is sent there and what comes back are secrets: the figures are kept, the bodies are not."""
 JOINED_MAX_BYTES = 100_000
 """A short answer is put together here: many small pieces cost more. A long one is left to a thread."""
 USAGE_MAX_CHARACTERS = 100_000
-NOTHING_ASKED = Ask(model="", is_stream=False, message_count=0, kind=Kind.OTHER, user_id="")
 
 
 class Draft:
@@ -44,6 +47,7 @@ class Draft:
         self.trace: Trace | None = None
         self.lineage = Lineage()
         self.user_id = ""
+        self.estimate = NOTHING
         self.admission: Admission | None = None
         self.refused_by = ""
         self.waited_ms = 0
@@ -153,9 +157,18 @@ class Draft:
         if outcome is Outcome.COMPLETED and (metered.error_type or (status or 0) >= 400):
             outcome = Outcome.API_ERROR
         answered = self._answered(self._opening or self._asked(), outcome, status, metered)
-        cost = prices.cost(charges_of(answered), answered.started_at)
-        priced = msgspec.structs.replace(answered, pricing=cost.pricing, cost=cost.amount, price_ids=cost.ids)
+        charges = charges_of(answered)
+        cost = prices.cost(charges, answered.started_at)
+        assumed = prices.assumed(charges, answered.started_at) if cost.amount is None else self._set_aside(answered)
+        priced = msgspec.structs.replace(
+            answered, pricing=cost.pricing, cost=cost.amount, price_ids=cost.ids, assumed_cost=assumed
+        )
         return Closed(priced, self._bodies())
+
+    def _set_aside(self, answered: Exchange) -> Decimal | None:
+        """For a message batch that was created: what it costs, its results tell, up to a month later."""
+        is_created = (answered.method, answered.path, answered.status) == (*CREATION, 200)
+        return as_usd(self.estimate.cost_units) if is_created and self.estimate.cost_units else None
 
     def _asked(self) -> Exchange:
         """The half that the client brings."""

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from uuid import UUID
 
-from accounts.facts import Snapshot
+from accounts.facts import ClientKeyFacts, Snapshot
 from proxy.admission import Admission, Asker, want
 from proxy.errors import BudgetSpent, LimitReached
 from telemetry.limits.conf import LimitsConf
 from telemetry.limits.meters import Dimension, Meter, as_usd
-from telemetry.limits.plan import Plans
+from telemetry.limits.plan import Plans, pays
 from telemetry.limits.seeding import Seeding
-from telemetry.limits.store import Denied, Granted, Store, Unknown, Want
+from telemetry.limits.store import Denied, Granted, Store, Unknown, Use, Want
 from telemetry.record.exchange import Exchange
 
 logger = logging.getLogger(__name__)
@@ -34,6 +34,8 @@ class Limiter:
     async def admit(self, asker: Asker) -> Admission:
         """Raises LimitReached or BudgetSpent."""
         wanted = want(asker, self._plans, self._snapshot())
+        if asker.must_fit and asker.estimate.cost_units:
+            await self._check_fit(wanted)
         reply = await self._store.reserve(wanted)
         if isinstance(reply, Unknown):
             await self._seeding.seed(reply.meters)
@@ -44,6 +46,16 @@ class Limiter:
         if isinstance(reply, Denied):
             raise _refusal(wanted.meters[reply.index], reply)
         raise _unknown(reply.meters[0])
+
+    def counts_money(self, key: ClientKeyFacts) -> bool:
+        return any(pays(budget, key) for budget in self._snapshot().budgets)
+
+    async def _check_fit(self, wanted: Want) -> None:
+        """Two that come at the same moment may both fit. Raises BudgetSpent."""
+        money = {meter: amount for meter, amount in zip(wanted.meters, wanted.amounts, strict=True) if meter.account}
+        for use in await self._store.read(list(money)):
+            if use.is_known and use.used + money[use.meter] > use.meter.limit:
+                raise _too_large(use, money[use.meter])
 
     def settle(self, admission: Admission, exchange: Exchange) -> None:
         self._running.pop(admission.want.id, None)
@@ -92,6 +104,16 @@ def _of_money(meter: Meter, denied: Denied) -> LimitReached | BudgetSpent:
         "raise it in the admin under Budgets.",
         meter.name,
         seconds,
+    )
+
+
+def _too_large(use: Use, amount: int) -> BudgetSpent:
+    left = max(0, use.meter.limit - use.used)
+    return BudgetSpent(
+        f"This message batch may cost up to ${as_usd(amount):,.2f}, and of the budget “{use.meter.label}” "
+        f"${as_usd(left):,.2f} are left. Make it smaller, or lower max_tokens.",
+        use.meter.name,
+        None,
     )
 
 

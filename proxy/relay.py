@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 from accounts.facts import ClientKeyFacts, Snapshot
 from accounts.keys import KeyRing, Refused
-from proxy import wire
+from proxy import batchbody, wire
 from proxy.admission import Asker
 from proxy.call import Call
 from proxy.coding import decode
 from proxy.conf import IntakeConf
-from proxy.draft import Draft
+from proxy.draft import CREATION, Draft
 from proxy.errors import (
     BodyTooLarge,
     ClientGone,
@@ -26,10 +26,11 @@ from proxy.errors import (
     UpstreamBroke,
     UpstreamError,
 )
-from proxy.estimates import NOTHING, estimate
+from proxy.estimates import estimate
 from proxy.headers import Headers, first, for_client, for_upstream, text
 from proxy.intake import Intake
 from proxy.limiter import Limiter
+from proxy.modelrules import check_model, has_rules
 from proxy.remaining import remaining
 from proxy.sender import REQUEST_ID, Sender
 from proxy.tracing import Tracing
@@ -160,9 +161,9 @@ class Relay:
     async def _carry(self, draft: Draft, sender: Sender, route: Route, recording: Recording) -> None:
         draft.begin(route.kind)
         key, own_headers = self._authenticate(draft)
-        body = await self._take_body(draft, route)
+        body = await self._take_body(draft, route, key)
         choice = draft.choice = self._vault.choose(self._snapshot(), key, own_headers)
-        await self._admit(draft, sender, key, choice, is_message=route.is_message)
+        await self._admit(draft, sender, key, choice)
         recording.open(*draft.opened())
         reply = await self._call(draft, choice, body, owns_cors=sender.owns_cors)
         try:
@@ -180,21 +181,36 @@ class Relay:
             raise kind(refused.message) from None
         return draft.key, own_headers
 
-    async def _take_body(self, draft: Draft, route: Route) -> bytes | AsyncIterator[bytes]:
+    async def _take_body(self, draft: Draft, route: Route, key: ClientKeyFacts) -> bytes | AsyncIterator[bytes]:
         call = draft.call
         if not route.is_message:
-            return await self._upload(draft, self._intake.max_bytes(call.path))
+            return await self._take_errand(draft, key)
         body = await call.intake.read(self._intake.max_bytes(call.path), call.declared_bytes)
         draft.request_read(body)
         draft.ask = wire.read(await self._readable(call, body), route.kind)
         draft.lineage = wire.lineage(call.headers, draft.ask.user_id)
         draft.user_id = wire.person(draft.ask.user_id)
+        check_model(draft.ask.model, key, self._prices())
+        if draft.ask.kind is not Kind.COUNT_TOKENS:
+            draft.estimate = estimate(draft.ask, len(body), self._prices())
         return body
 
-    async def _admit(
-        self, draft: Draft, sender: Sender, key: ClientKeyFacts, choice: Choice, *, is_message: bool
-    ) -> None:
-        is_billed = is_message and draft.ask.kind is not Kind.COUNT_TOKENS
+    async def _take_errand(self, draft: Draft, key: ClientKeyFacts) -> bytes | AsyncIterator[bytes]:
+        """A body that passes through as it arrives, but where the models or the money in it are limited."""
+        call, max_bytes = draft.call, self._intake.max_bytes(draft.call.path)
+        is_batch = (call.method, call.path) == CREATION and self._limiter.counts_money(key)
+        if call.method != "POST" or not (is_batch or (has_rules(key) and _may_name_models(call))):
+            return await self._upload(draft, max_bytes)
+        body = await call.intake.read(min(max_bytes, self._intake.checked_max_bytes), call.declared_bytes)
+        draft.request_read(body)
+        readable = await self._readable(call, body)
+        errand = await asyncio.to_thread(batchbody.read, call.path, readable, self._prices())
+        for model in sorted(errand.models):
+            check_model(model, key, self._prices())
+        draft.estimate = errand.estimate
+        return body
+
+    async def _admit(self, draft: Draft, sender: Sender, key: ClientKeyFacts, choice: Choice) -> None:
         asker = Asker(
             id=draft.id,
             key=key,
@@ -202,7 +218,8 @@ class Relay:
             model=draft.ask.model,
             user_id=draft.user_id,
             session_id=draft.lineage.session_id,
-            estimate=estimate(draft.ask, len(draft.request_body), self._prices()) if is_billed else NOTHING,
+            estimate=draft.estimate,
+            must_fit=draft.ask.kind is Kind.OTHER,
         )
         draft.admission = await self._limiter.admit(asker)
         sender.add(remaining(draft.admission))
@@ -259,3 +276,9 @@ class Relay:
         except TimeoutError:
             intake.left = True
             raise ClientGone from None
+
+
+def _may_name_models(call: Call) -> bool:
+    """The API may take for JSON what does not say what it is."""
+    content_type = first(call.headers, b"content-type").lower()
+    return call.path == batchbody.PATH or not content_type or b"json" in content_type

@@ -75,6 +75,7 @@ class Lineage(msgspec.Struct, frozen=True):
     parent_agent_id: str = ""
 
 
+NOTHING_ASKED = Ask(model="", is_stream=False, message_count=0, kind=Kind.OTHER, user_id="")
 _strict = msgspec.json.Decoder(_StrictBody)
 _loose = msgspec.json.Decoder(_LooseBody)
 _messages = msgspec.json.Decoder(list[_Message])

@@ -63,7 +63,7 @@ class Meter(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def slot_ms(self) -> int:
-        return self.window_ms // SLOTS
+        return -(-self.window_ms // SLOTS)  # rounded up: sixty of them are no less than the window
 
     @property
     def is_window(self) -> bool:

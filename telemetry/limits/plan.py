@@ -68,7 +68,7 @@ class Plans:
         self, snapshot: Snapshot, key: ClientKeyFacts, credential_id: UUID | None, model: str, now: datetime
     ) -> Plan:
         limits = [limit for limit in snapshot.limits if _is_about(limit, key, credential_id)]
-        budgets = [budget for budget in snapshot.budgets if _pays(budget, key)]
+        budgets = [budget for budget in snapshot.budgets if pays(budget, key)]
         meters = [
             *self._defaults(limits, key),
             *(meter for limit in limits if _is_for(limit, model) for meter in _meters(limit)),
@@ -98,7 +98,7 @@ def _is_about(limit: LimitFacts, key: ClientKeyFacts, credential_id: UUID | None
     return limit.domain_id is None or limit.domain_id == key.domain.id
 
 
-def _pays(budget: BudgetFacts, key: ClientKeyFacts) -> bool:
+def pays(budget: BudgetFacts, key: ClientKeyFacts) -> bool:
     if budget.client_key_id is not None:
         return budget.client_key_id == key.id
     return budget.domain_id is None or budget.domain_id == key.domain.id

@@ -23,7 +23,7 @@ def seed_of(meter: Meter, recent: Iterable[UUID]) -> Seed:
         raise ValueError(f"{meter.key} counts no money")
     with transaction.atomic():
         rows = _rows(meter.account)
-        spent = rows.aggregate(paid=cost_sum("cost"), assumed=cost_sum("assumed_cost", filter=Q(cost=None)))
+        spent = rows.aggregate(paid=cost_sum("cost"), assumed=cost_sum("assumed_cost", filter=Q(cost=None) | Q(cost=0)))
         included = ExchangeRow.objects.filter(id__in=list(recent)).values_list("id", flat=True)
         return Seed(meter, spent["paid"] + spent["assumed"], frozenset(included))
 

@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 
 from accounts.ids import new_id
-from telemetry.models import BatchRow, BatchUsageRow
+from telemetry.models import BatchRow, BatchUsageRow, ExchangeRow
 from telemetry.money import prices
 from telemetry.money.charges import COUNTS, Charge, models_of
 from telemetry.money.marks import mark
@@ -55,7 +55,8 @@ def _hand_over(batch_id: str, creation: dict[str, Any]) -> None:
     price_list = prices.load()
     for row in batch.usage.all():
         _price(row, batch, price_list)
-        row.save(update_fields=[*OWNER, "pricing", "cost", "price_ids"])
+        row.save(update_fields=[*OWNER, "pricing", "cost", "price_ids", "assumed_cost"])
+    _release(batch)
     mark((batch.booked_id, domain_id) for domain_id in {before.domain_id, batch.domain_id})
 
 
@@ -78,7 +79,15 @@ def _book(batch: BatchRow, booked_id: UUID, charges: Sequence[Charge]) -> None:
     for row in rows:
         _price(row, batch, price_list)
     BatchUsageRow.objects.bulk_create(rows)
+    _release(batch)
     mark([(booked_id, batch.domain_id)])
+
+
+def _release(batch: BatchRow) -> None:
+    """What its creation set aside in budgets, now that the cost is known."""
+    if batch.created_by is not None:
+        ExchangeRow.objects.filter(id=batch.created_by).update(assumed_cost=None)
+        mark([(batch.created_by, batch.domain_id)])
 
 
 def _made(batch_id: str, values: dict[str, Any]) -> bool:
@@ -113,3 +122,4 @@ def _price(row: BatchUsageRow, batch: BatchRow, price_list: PriceList) -> None:
         setattr(row, name, getattr(batch, name))
     cost = price_list.cost(row.charged(), batch.created_at)
     row.pricing, row.cost, row.price_ids = cost.pricing.value, cost.amount, cost.ids
+    row.assumed_cost = price_list.assumed(row.charged(), batch.created_at) if cost.amount is None else None

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from telemetry.money.charges import PROMPT_STEPS, Charge
+from telemetry.money.families import family_of
 from telemetry.record.exchange import Pricing
 
 PLACES = Decimal("1e-10")
@@ -88,6 +89,42 @@ class PriceList:
             if price.valid_from <= at:
                 return price
         return None
+
+    def dearest(self, model: str, at: datetime) -> Price | None:
+        """Of the models of its family, or of all where none of its family has a price. None: there are no prices."""
+        current: dict[str, Price] = {}
+        for price in self._prices:  # the newest of a pattern comes first
+            if price.valid_from <= at:
+                current.setdefault(price.pattern, price)
+        family = family_of(model)
+        of_family = [price for price in current.values() if family and family_of(price.pattern) == family]
+        # By what an answer costs, since that is most of what is paid.
+        return max(
+            of_family or current.values(), key=lambda price: (price.rates.output, price.rates.input), default=None
+        )
+
+    def assumed(self, charges: Sequence[Charge], at: datetime) -> Decimal | None:
+        """What charges cost in USD, to 10 places, where some have no price: those at the dearest known one of their
+        family. None: there are no prices at all."""
+        total = Decimal(0)
+        for charge in charges:
+            amount = self._assumed(charge, at)
+            if amount is None:
+                return None
+            total = _PRECISE.add(total, amount)
+        return min(total.quantize(PLACES, context=_PRECISE), COST_LIMIT)
+
+    def _assumed(self, charge: Charge, at: datetime) -> Decimal | None:
+        price = self.price(charge.terms.model, at)
+        if price is not None and (amount := _amount(charge, price)) is not None:
+            return amount
+        price = price or self.dearest(charge.terms.model, at)
+        if price is None:
+            return None
+        if charge.terms.is_fast and price.fast_factor is None:
+            known = [each.fast_factor for each in self._prices if each.fast_factor is not None]
+            price = msgspec.structs.replace(price, fast_factor=max(known, default=ONE))
+        return _amount(charge, price)
 
     def cost(self, charges: Sequence[Charge], at: datetime) -> Cost:
         """Of all charges together."""

@@ -24,7 +24,9 @@ COLUMNS = (
     *(*SUMS, "cost", "assumed_cost", "last_started_at"),
 )
 """Of `HourRow`."""
-_COSTS = ("cost", "CASE WHEN cost IS NULL THEN assumed_cost END")
+ASSUMED = "CASE WHEN cost IS NULL OR cost = 0 THEN assumed_cost END"
+"""What is assumed counts as long as the cost is not known."""
+_COSTS = ("cost", ASSUMED)
 Row = tuple[Any, ...]
 
 

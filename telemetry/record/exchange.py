@@ -155,7 +155,8 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     price_ids: str = ""
     """Of the price rows that were used, separated by commas."""
     assumed_cost: Decimal | None = None
-    """In USD, of what has no price: at the dearest known price of its family. It counts in budgets only."""
+    """In USD, in budgets only, and as long as the cost is not known: of what has no price, at the dearest known one of
+    its family; of the creation of a message batch, what its requests may cost at most."""
 
     batch_results: BatchResults | None = None
     """No column: on its way to the rows of the batch (`telemetry.money.batches`)."""
