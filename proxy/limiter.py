@@ -42,6 +42,9 @@ class Limiter:
             reply = await self._store.reserve(wanted)
         if isinstance(reply, Granted):
             self._running[wanted.id] = wanted
+            for meter in wanted.meters:
+                if meter.account is not None:
+                    self._seeding.saw(meter)
             return Admission(wanted, reply)
         if isinstance(reply, Denied):
             raise _refusal(wanted.meters[reply.index], reply)
