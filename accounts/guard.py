@@ -1,6 +1,6 @@
-"""Guards of what people and scripts type into, made of django-ratelimit: counters in Django's cache, which processes share
-where there is Redis. While Redis is away each process counts for itself: nobody is locked out, and nobody may guess
-without a limit."""
+"""Guards of what people and scripts type into, made of django-ratelimit: counters in Django's cache, which processes
+share where there is Redis. While Redis is away each process counts for itself: nobody is locked out, and nobody may
+guess without a limit."""
 
 import threading
 import time
