@@ -128,6 +128,7 @@ class MemoryStore:
                 self._places_of(meter).release(want.id)
             else:
                 self._purse(meter).pay(want.id, used, now_ms)
+                self._saw(meter, now_ms)
 
     async def renew(self, running: Sequence[Want]) -> None:
         now_ms = self._now_ms()
@@ -199,6 +200,7 @@ class MemoryStore:
         was taken."""
         window = self._window(meter, now_ms)
         window.add(change, None if change > 0 else granted_at_ms // meter.slot_ms)
+        self._saw(meter, now_ms)  # it may have run for longer than an unused window is kept
 
     def _use(self, meter: Meter, now_ms: int) -> Use:
         if meter.is_window:
