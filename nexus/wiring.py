@@ -23,8 +23,10 @@ from proxy.upstream import Upstream
 from proxy.vault import Vault
 from telemetry.conf import RecordConf, SpoolConf
 from telemetry.exchangelog import ExchangeLog
+from telemetry.limits.fallback import FallbackStore
 from telemetry.limits.memory import MemoryStore
 from telemetry.limits.seeding import Seeding
+from telemetry.limits.shared import SharedStore
 from telemetry.metrics.eventloop import LoopWatch
 from telemetry.metrics.exchanges import ExchangeMetrics
 from telemetry.metrics.process import ProcessMetrics
@@ -66,7 +68,8 @@ class Node:
         counts = ExchangeMetrics(REGISTRY, lambda: self.register.snapshot, lambda: self.prices)
         self.sinks = Sinks([exchange_log, counts])
         self._loop_watch = LoopWatch(ProcessMetrics(REGISTRY, self.recorder, self.sinks, settings.RECORD).sample)
-        store = MemoryStore()
+        self._shared_limits = self._shared_store(settings.REDIS_URL)
+        store = self._shared_limits or MemoryStore()
         self.limiter = Limiter(settings.LIMITS, lambda: self.register.snapshot, store, Seeding(store))
         relay = Relay(
             snapshot=lambda: self.register.snapshot,
@@ -87,6 +90,13 @@ class Node:
         self._freshness: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._leases: asyncio.Task[None] | None = None
+        self._sharing: asyncio.Task[None] | None = None
+
+    def _shared_store(self, redis_url: str) -> FallbackStore | None:
+        """None where one process is all there is."""
+        if not redis_url:
+            return None
+        return FallbackStore(SharedStore(redis_url), MemoryStore(), lambda: self.limiter.running())
 
     def _load_prices(self) -> None:
         self.prices = prices.load()
@@ -118,6 +128,8 @@ class Node:
         self._spans = spans(lambda: {domain.id: domain.host for domain in self.register.snapshot.domains.values()})
         self.sinks.start(*([self._spans] if self._spans else []))
         self._watching = asyncio.create_task(self._loop_watch.run())
+        if self._shared_limits is not None:
+            self._sharing = asyncio.create_task(self._shared_limits.run())
         self._leases = asyncio.create_task(self.limiter.keep_leases())
         self._freshness = asyncio.create_task(self.register.keep_fresh())
 
@@ -129,9 +141,18 @@ class Node:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
+        await self._stop_sharing()
         await self.upstream.aclose()
         await sync_to_async(self._stop_sinks, thread_sensitive=False)()
         await sync_to_async(self.recorder.stop, thread_sensitive=False)()
+
+    async def _stop_sharing(self) -> None:
+        """What was settled last is told to Redis, if it listens."""
+        if self._shared_limits is None or self._sharing is None:
+            return
+        self._shared_limits.stop()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._sharing, CUT_SECONDS)
 
     def _stop_sinks(self) -> None:
         self.sinks.stop()

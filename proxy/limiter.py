@@ -47,6 +47,10 @@ class Limiter:
             raise _refusal(wanted.meters[reply.index], reply)
         raise _unknown(reply.meters[0])
 
+    def running(self) -> list[Want]:
+        """What holds places and money now."""
+        return list(self._running.values())
+
     def counts_money(self, key: ClientKeyFacts) -> bool:
         return any(pays(budget, key) for budget in self._snapshot().budgets)
 
@@ -66,7 +70,7 @@ class Limiter:
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             try:
-                await self._store.renew(list(self._running.values()))
+                await self._store.renew(self.running())
             except Exception:  # whatever it is: leases that end would let too many in
                 logger.exception("the leases of running requests could not be renewed")
 

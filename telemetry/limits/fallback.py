@@ -1,0 +1,126 @@
+"""Limits that several processes share as long as Redis answers, and that each counts for itself while it does not."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TypeVar
+from uuid import UUID
+
+from redis.exceptions import RedisError
+
+from telemetry.limits.memory import MemoryStore
+from telemetry.limits.meters import Meter
+from telemetry.limits.shared import SharedStore
+from telemetry.limits.store import Reply, Seed, Settlement, Unknown, Use, Want
+
+logger = logging.getLogger(__name__)
+
+AWAY = (RedisError, OSError, TimeoutError)
+TRY_SECONDS = 1.0
+T = TypeVar("T")
+
+
+class FallbackStore:
+    """Its `run` has to be running."""
+
+    def __init__(self, shared: SharedStore, memory: MemoryStore, running: Callable[[], Sequence[Want]]) -> None:
+        """*running*: what holds places and money now."""
+        self._shared = shared
+        self._memory = memory
+        self._running = running
+        self._is_stopping = asyncio.Event()
+        self.alone_since: datetime | None = None
+        self.fallbacks = 0
+        """How often Redis was lost."""
+
+    @property
+    def is_shared(self) -> bool:
+        return self.alone_since is None
+
+    async def reserve(self, want: Want) -> Reply:
+        if self.is_shared:
+            try:
+                return await self._shared.reserve(want)
+            except AWAY as error:
+                self._go_alone(error)
+        reply = await self._memory.reserve(want)
+        if isinstance(reply, Unknown) and (known := self._last_heard(reply.meters)):
+            self._memory.seed_now(known)
+            reply = await self._memory.reserve(want)
+        return reply
+
+    def settle(self, settlement: Settlement) -> None:
+        if self.is_shared:
+            self._shared.settle(settlement)
+        else:
+            self._shared.note(settlement)  # for when it is back
+            self._memory.settle(settlement)
+
+    async def renew(self, running: Sequence[Want]) -> None:
+        await self._either(self._shared.renew, self._memory.renew, running)
+
+    async def recent(self, meter: Meter) -> dict[UUID, int]:
+        return await self._either(self._shared.recent, self._memory.recent, meter)
+
+    async def seed(self, seeds: Iterable[Seed]) -> None:
+        await self._either(self._shared.seed, self._memory.seed, list(seeds))
+
+    async def read(self, meters: Sequence[Meter]) -> list[Use]:
+        return await self._either(self._shared.read, self._memory.read, meters)
+
+    def unverified(self) -> list[Meter]:
+        return self._shared.unverified() if self.is_shared else self._memory.unverified()
+
+    async def run(self) -> None:
+        """Runs until `stop`: asks Redis, while it is away, whether it is back, and tells it what it has lost."""
+        calling = asyncio.create_task(self._shared.run())
+        try:
+            while not self._is_stopping.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._is_stopping.wait(), TRY_SECONDS)
+                await self._recover()
+        finally:
+            self._shared.stop()
+            await calling
+
+    def stop(self) -> None:
+        self._is_stopping.set()
+
+    async def _recover(self) -> None:
+        if self.is_shared and not self._shared.has_lost.is_set():
+            return
+        try:
+            await self._shared.ping()
+            self._shared.has_lost.clear()
+            await self._shared.renew(self._running())
+            await self._shared.push_settled()
+        except AWAY:
+            return
+        if self.alone_since is not None:
+            logger.warning("Redis answers again: limits are shared by all processes")
+            self.alone_since = None
+
+    async def _either(
+        self, shared: Callable[..., Awaitable[T]], memory: Callable[..., Awaitable[T]], *arguments: object
+    ) -> T:
+        if self.is_shared:
+            try:
+                return await shared(*arguments)
+            except AWAY as error:
+                self._go_alone(error)
+        return await memory(*arguments)
+
+    def _go_alone(self, error: Exception) -> None:
+        if self.alone_since is not None:
+            return
+        self.alone_since = datetime.now(UTC)
+        self.fallbacks += 1
+        logger.error(
+            "Redis does not answer (%s): each process counts limits for itself until it does", type(error).__name__
+        )
+
+    def _last_heard(self, meters: Iterable[Meter]) -> list[Seed]:
+        spent = self._shared.spent
+        return [Seed(meter, spent[meter.key], frozenset()) for meter in meters if meter.key in spent]
