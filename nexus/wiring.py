@@ -70,7 +70,8 @@ class Node:
         self._loop_watch = LoopWatch(ProcessMetrics(REGISTRY, self.recorder, self.sinks, settings.RECORD).sample)
         self._shared_limits = self._shared_store(settings.REDIS_URL)
         store = self._shared_limits or MemoryStore()
-        self.limiter = Limiter(settings.LIMITS, lambda: self.register.snapshot, store, Seeding(store))
+        self._seeding = Seeding(store)
+        self.limiter = Limiter(settings.LIMITS, lambda: self.register.snapshot, store, self._seeding)
         relay = Relay(
             snapshot=lambda: self.register.snapshot,
             vault=Vault(settings.UPSTREAM.default_api_key),
@@ -90,6 +91,7 @@ class Node:
         self._freshness: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._leases: asyncio.Task[None] | None = None
+        self._verifying: asyncio.Task[None] | None = None
         self._sharing: asyncio.Task[None] | None = None
 
     def _shared_store(self, redis_url: str) -> FallbackStore | None:
@@ -130,13 +132,14 @@ class Node:
         self._watching = asyncio.create_task(self._loop_watch.run())
         if self._shared_limits is not None:
             self._sharing = asyncio.create_task(self._shared_limits.run())
+        self._verifying = asyncio.create_task(self._seeding.run())
         self._leases = asyncio.create_task(self.limiter.keep_leases())
         self._freshness = asyncio.create_task(self.register.keep_fresh())
 
     async def stop(self) -> None:
         """After the server has drained: what it cut short is recorded, and the record goes last."""
         await self._wait_for_open_exchanges()
-        for task in (self._freshness, self._watching, self._leases):
+        for task in (self._freshness, self._watching, self._leases, self._verifying):
             if task is not None:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):

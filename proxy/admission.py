@@ -1,15 +1,15 @@
 """What a request asks of its limits, and what it really used in the end."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
 import msgspec
 
-from accounts.facts import ClientKeyFacts, Snapshot
+from accounts.facts import ClientKeyFacts
 from proxy.estimates import Estimate
 from telemetry.limits.meters import Dimension, Meter, as_units
-from telemetry.limits.plan import Plans
+from telemetry.limits.plan import Plan
 from telemetry.limits.store import Granted, Settlement, Want
 from telemetry.record.exchange import Exchange, Outcome
 
@@ -42,9 +42,7 @@ class Admission(msgspec.Struct):
         return Settlement(self.want, self.granted.at_ms, used)
 
 
-def want(asker: Asker, plans: Plans, snapshot: Snapshot) -> Want:
-    now = datetime.now(UTC)
-    plan = plans.of(snapshot, asker.key, asker.credential_id, asker.model, now)
+def want(asker: Asker, plan: Plan, now: datetime) -> Want:
     meters = plan.meters_of(asker.key, asker.user_id, asker.session_id, now)
     return Want(asker.id, meters, tuple(_asked(meter, asker.estimate) for meter in meters))
 

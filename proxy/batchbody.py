@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from proxy.errors import InvalidRequest
-from proxy.estimates import Estimate, estimate
+from proxy.estimates import NOTHING, Estimate, NoEstimate, most
 from proxy.wire import NOTHING_ASKED
 from telemetry.money.pricing import ONE, PriceList
 
@@ -37,7 +37,7 @@ class Errand(msgspec.Struct, frozen=True):
     """What a request asks for that is no messages request."""
 
     models: frozenset[str] = frozenset()
-    estimate: Estimate = Estimate()
+    estimate: Estimate = NOTHING
 
 
 _batch = msgspec.json.Decoder(_Batch)
@@ -50,19 +50,19 @@ def read(path: str, body: bytes, prices: PriceList) -> Errand:
     if path != PATH:
         return Errand(models=_named(body))
     try:
-        asked = [(len(memoryview(each.params)), _params.decode(each.params)) for each in _batch.decode(body).requests]
+        asked = [(bytes(each.params), _params.decode(each.params)) for each in _batch.decode(body).requests]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"The request body is not a message batch: {error}.") from None
-    units = sum(_units(params, size, prices) for size, params in asked)
-    return Errand(frozenset(params.model for _, params in asked), Estimate(cost_units=units))
+    units = sum(_units(params, raw, prices) for raw, params in asked)
+    return Errand(frozenset(params.model for _, params in asked), NoEstimate(units))
 
 
-def _units(params: _Params, size: int, prices: PriceList) -> int:
+def _units(params: _Params, raw: bytes, prices: PriceList) -> int:
     ask = msgspec.structs.replace(NOTHING_ASKED, model=params.model, max_tokens=params.max_tokens)
     now = datetime.now(UTC)
     price = prices.price(params.model, now) or prices.dearest(params.model, now)
     factor = price.batch_factor if price else ONE
-    return math.ceil(estimate(ask, size, prices).cost_units * factor)
+    return math.ceil(most(ask, raw, prices) * factor)
 
 
 def _named(body: bytes) -> frozenset[str]:

@@ -14,7 +14,7 @@ from accounts.privacy import Storage
 from proxy.admission import Admission
 from proxy.batchmeter import BatchMeter, batch_of_results
 from proxy.call import Call
-from proxy.estimates import NOTHING
+from proxy.estimates import NOTHING, Estimate
 from proxy.headers import Headers, first, for_record, text
 from proxy.meter import JSONMeter, Meter, Metered, NoMeter, StreamMeter
 from proxy.vault import Choice
@@ -47,7 +47,7 @@ class Draft:
         self.trace: Trace | None = None
         self.lineage = Lineage()
         self.user_id = ""
-        self.estimate = NOTHING
+        self.estimate: Estimate = NOTHING
         self.admission: Admission | None = None
         self.refused_by = ""
         self.waited_ms = 0

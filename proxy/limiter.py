@@ -7,9 +7,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from uuid import UUID
 
-from accounts.facts import ClientKeyFacts, Snapshot
+from accounts.facts import BudgetFacts, ClientKeyFacts, Snapshot
 from proxy.admission import Admission, Asker, want
-from proxy.errors import BudgetSpent, LimitReached
+from proxy.errors import BudgetSpent, Forbidden, LimitReached
 from telemetry.limits.conf import LimitsConf
 from telemetry.limits.meters import Dimension, Meter, as_usd
 from telemetry.limits.plan import Plans, pays
@@ -33,7 +33,10 @@ class Limiter:
 
     async def admit(self, asker: Asker) -> Admission:
         """Raises LimitReached or BudgetSpent."""
-        wanted = want(asker, self._plans, self._snapshot())
+        plan = self._plans.of(self._snapshot(), asker.key, asker.credential_id, asker.model, now := datetime.now(UTC))
+        if plan.max_request is not None:
+            _check_size(plan.max_request, asker)
+        wanted = want(asker, plan, now)
         if asker.must_fit and asker.estimate.cost_units:
             await self._check_fit(wanted)
         reply = await self._store.reserve(wanted)
@@ -42,6 +45,9 @@ class Limiter:
             reply = await self._store.reserve(wanted)
         if isinstance(reply, Granted):
             self._running[wanted.id] = wanted
+            for meter in wanted.meters:
+                if meter.account is not None:
+                    self._seeding.saw(meter)
             return Admission(wanted, reply)
         if isinstance(reply, Denied):
             raise _refusal(wanted.meters[reply.index], reply)
@@ -73,6 +79,16 @@ class Limiter:
                 await self._store.renew(self.running())
             except Exception:  # whatever it is: leases that end would let too many in
                 logger.exception("the leases of running requests could not be renewed")
+
+
+def _check_size(budget: BudgetFacts, asker: Asker) -> None:
+    most, allowed = as_usd(asker.estimate.cost_units), budget.max_request_usd
+    if allowed is not None and most > allowed:
+        raise Forbidden(
+            f"This request may cost up to ${most:,.2f}, and the budget “{budget.name}” lets in none that may cost more "
+            f"than ${allowed:,.2f}. Lower max_tokens, or send less.",
+            f"budget {budget.name} largest request",
+        )
 
 
 def _refusal(meter: Meter, denied: Denied) -> LimitReached | BudgetSpent:

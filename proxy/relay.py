@@ -26,7 +26,7 @@ from proxy.errors import (
     UpstreamBroke,
     UpstreamError,
 )
-from proxy.estimates import estimate
+from proxy.estimates import Estimate
 from proxy.headers import Headers, first, for_client, for_upstream, text
 from proxy.intake import Intake
 from proxy.limiter import Limiter
@@ -187,12 +187,13 @@ class Relay:
             return await self._take_errand(draft, key)
         body = await call.intake.read(self._intake.max_bytes(call.path), call.declared_bytes)
         draft.request_read(body)
-        draft.ask = wire.read(await self._readable(call, body), route.kind)
+        readable = await self._readable(call, body)
+        draft.ask = wire.read(readable, route.kind)
         draft.lineage = wire.lineage(call.headers, draft.ask.user_id)
         draft.user_id = wire.person(draft.ask.user_id)
         check_model(draft.ask.model, key, self._prices())
         if draft.ask.kind is not Kind.COUNT_TOKENS:
-            draft.estimate = estimate(draft.ask, len(body), self._prices())
+            draft.estimate = Estimate(draft.ask, readable, self._prices())
         return body
 
     async def _take_errand(self, draft: Draft, key: ClientKeyFacts) -> bytes | AsyncIterator[bytes]:

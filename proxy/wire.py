@@ -12,6 +12,8 @@ from telemetry.record.exchange import Kind
 
 QUOTA_PROBE_MAX_BYTES = 400
 USER_ID_MAX_LENGTH = 100
+UNSAID_MAX_TOKENS = 10**9
+"""Where it is no plain number the API may still take it for one."""
 PERSON_MAX_LENGTH = 200
 SCALAR_MAX_BYTES = 4096
 T = TypeVar("T")
@@ -64,7 +66,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     user_id: str
     """`metadata.user_id` as it came."""
     max_tokens: int = 0
-    """The longest answer, in tokens; 0: it does not say, or nothing that the API would take."""
+    """The longest answer, in tokens; 0: it does not say."""
 
 
 class Lineage(msgspec.Struct, frozen=True):
@@ -176,8 +178,10 @@ def _user_id(metadata: msgspec.Raw) -> str:
 
 
 def _max_tokens(raw: msgspec.Raw) -> int:
-    digits = bytes(raw)
-    return int(digits) if digits.isdigit() and len(digits) < 10 else 0
+    said = bytes(raw)
+    if said.isdigit() and len(said) < 10:
+        return int(said)
+    return 0 if said == b"null" else UNSAID_MAX_TOKENS
 
 
 def person(user_id: str) -> str:

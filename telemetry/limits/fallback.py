@@ -68,6 +68,9 @@ class FallbackStore:
     async def recent(self, meter: Meter) -> dict[UUID, int]:
         return await self._either(self._shared.recent, self._memory.recent, meter)
 
+    async def claim(self, meter: Meter, seconds: float) -> bool:
+        return await self._either(self._shared.claim, self._memory.claim, meter, seconds)
+
     async def seed(self, seeds: Iterable[Seed]) -> None:
         await self._either(self._shared.seed, self._memory.seed, list(seeds))
 

@@ -107,6 +107,10 @@ class SharedStore:
         found = self._recent[meter.key] = script.recent_of(answer)
         return found.costs
 
+    async def claim(self, meter: Meter, seconds: float) -> bool:
+        key = f"{script.PREFIX}claim:{meter.key}"
+        return bool(await self._redis.set(key, os.getpid(), nx=True, px=round(seconds * 1000)))
+
     async def seed(self, seeds: Iterable[Seed]) -> None:
         for seed in seeds:
             recent = self._recent.pop(seed.meter.key, None) or script.recent_of(

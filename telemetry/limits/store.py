@@ -106,6 +106,10 @@ class Store(Protocol):
         """Lazy meters that count from 0 and of which the record has not been asked yet: each is named once."""
         ...
 
+    async def claim(self, meter: Meter, seconds: float) -> bool:
+        """Whether it is for this process to ask the record; for so long it is for no other."""
+        ...
+
     async def seed(self, seeds: Iterable[Seed]) -> None:
         """Sets what is spent: what the record knows, and what is recent and not in the record yet."""
         ...

@@ -92,16 +92,19 @@ class PriceList:
 
     def dearest(self, model: str, at: datetime) -> Price | None:
         """Of the models of its family, or of all where none of its family has a price. None: there are no prices."""
-        current: dict[str, Price] = {}
+        family = family_of(model)
+        current = self.current(at)
+        of_family = [price for price in current if family and family_of(price.pattern) == family]
+        # By what an answer costs, since that is most of what is paid.
+        return max(of_family or current, key=lambda price: (price.rates.output, price.rates.input), default=None)
+
+    def current(self, at: datetime) -> list[Price]:
+        """Of each pattern the one that counts then."""
+        found: dict[str, Price] = {}
         for price in self._prices:  # the newest of a pattern comes first
             if price.valid_from <= at:
-                current.setdefault(price.pattern, price)
-        family = family_of(model)
-        of_family = [price for price in current.values() if family and family_of(price.pattern) == family]
-        # By what an answer costs, since that is most of what is paid.
-        return max(
-            of_family or current.values(), key=lambda price: (price.rates.output, price.rates.input), default=None
-        )
+                found.setdefault(price.pattern, price)
+        return list(found.values())
 
     def assumed(self, charges: Sequence[Charge], at: datetime) -> Decimal | None:
         """What charges cost in USD, to 10 places, where some have no price: those at the dearest known one of their
