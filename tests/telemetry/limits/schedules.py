@@ -31,9 +31,9 @@ def meters_of_a_store() -> list[Meter]:
         _window(Dimension.OUTPUT_TOKENS, 500, MINUTE_MS),
         _window(Dimension.TOKENS, 4000, HOUR_MS),
         _meter(Dimension.CONCURRENT, 2),
-        _budget(100),
-        _budget(40 * PAST_2_53),
-        _budget(100, is_lazy=True),
+        budget_of(100),
+        budget_of(40 * PAST_2_53),
+        budget_of(100, is_lazy=True),
     ]
 
 
@@ -52,7 +52,7 @@ def _meter(dimension: Dimension, limit: int) -> Meter:
     return Meter(key=f"{new_id()}:{dimension}", dimension=dimension, limit=limit, scope="key", label="Ada")
 
 
-def _budget(limit: int, is_lazy: bool = False) -> Meter:
+def budget_of(limit: int, is_lazy: bool = False) -> Meter:
     account = Account(budget_id=new_id(), starts_at=datetime(2026, 11, 1, tzinfo=UTC), ends_at=None)
     return Meter(
         key=f"{account.budget_id}:money",

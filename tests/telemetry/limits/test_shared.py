@@ -74,7 +74,7 @@ def _grants(url: str, run: str) -> list[Grant]:
         processes = [stack.enter_context(hammer(url, run, SECONDS)) for _ in range(PROCESSES)]
         said = [process.communicate(timeout=30)[0] for process in processes]
     found = [msgspec.json.decode(each, type=list[Grant]) for each in said]
-    assert all(found)  # of each process
+    assert sum(map(bool, found)) > 1  # it was a rush of several
     return [grant for each in found for grant in each]
 
 
