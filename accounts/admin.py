@@ -42,6 +42,14 @@ class DomainAdmin(admin.ModelAdmin):
     fieldsets = (
         (None, {"fields": ("host", "is_active", "allow_passthrough")}),
         (
+            "Models and waiting",
+            {
+                "fields": ("allowed_models", "unpriced_models", "max_wait_seconds"),
+                "description": "A client key may have narrower rules of its own. How much may be used is set under "
+                "Rate limits and Budgets.",
+            },
+        ),
+        (
             "What is kept",
             {
                 "fields": ("storage", "redaction_patterns", "retain_bodies_days", "retain_rows_days"),
@@ -81,9 +89,13 @@ class ClientKeyAdmin(admin.ModelAdmin):
     autocomplete_fields = ("domain",)
     actions = ("revoke",)
 
-    def get_fields(self, request: HttpRequest, obj: ClientKey | None = None) -> tuple[str, ...]:
-        asked = ("domain", "name", "expires_at")
-        return asked if obj is None else (*asked, *self.readonly_fields)
+    def get_fieldsets(self, request: HttpRequest, obj: ClientKey | None = None) -> Any:
+        found = [
+            (None, {"fields": ("domain", "name", "expires_at")}),
+            ("Models", {"fields": ("allowed_models", "unpriced_models")}),
+            ("Waiting where a limit is reached", {"fields": ("max_wait_seconds", "weight", "is_background")}),
+        ]
+        return found if obj is None else [*found, ("What is known of it", {"fields": self.readonly_fields})]
 
     def get_readonly_fields(self, request: HttpRequest, obj: ClientKey | None = None) -> tuple[str, ...]:
         # Moving a key to another domain would move what it may spend.

@@ -80,12 +80,20 @@ def _client_key(row: models.ClientKey, domain: models.Domain, facts: DomainFacts
 
 def _limits() -> tuple[LimitFacts, ...]:
     rows = models.RateLimit.objects.filter(is_active=True).select_related("domain", "client_key", "credential")
-    return tuple(LimitFacts(label=row.scope_label, **_same(row, LimitFacts, "label")) for row in rows)
+    return tuple(map(limit_facts, rows))
 
 
 def _budgets() -> tuple[BudgetFacts, ...]:
     rows = models.Budget.objects.filter(is_active=True)
-    return tuple(BudgetFacts(**_same(row, BudgetFacts)) for row in rows)
+    return tuple(map(budget_facts, rows))
+
+
+def limit_facts(row: models.RateLimit) -> LimitFacts:
+    return LimitFacts(label=row.scope_label, **_same(row, LimitFacts, "label"))
+
+
+def budget_facts(row: models.Budget) -> BudgetFacts:
+    return BudgetFacts(**_same(row, BudgetFacts))
 
 
 def _same(row: Any, facts: Any, *but: str) -> dict[str, Any]:

@@ -109,6 +109,16 @@ class Span(Asked):
     since: Moment | None = Field(None, description="From this moment on; ISO 8601 with a zone. Default: 24 hours ago.")
 
 
+class OfDomain(Asked):
+    """Whose limits."""
+
+    domain: Text | None = Field(None, description="A host name.")
+
+
+class OfWhom(OfDomain):
+    key: Text | None = Field(None, description="A client key's id, or its exact name.")
+
+
 class Figures(Span):
     """Which sums, of which hours. All that are given have to hold."""
 

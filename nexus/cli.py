@@ -9,6 +9,7 @@ import click
 from django.core.exceptions import ImproperlyConfigured
 
 from nexus.commands.incidents import incidents
+from nexus.commands.limits import limits
 from nexus.commands.prices import import_prices, reprice
 from nexus.commands.rollups import verify_rollups
 from nexus.commands.setup import setup
@@ -196,6 +197,7 @@ main.add_command(verify_rollups)
 main.add_command(import_prices)
 main.add_command(reprice)
 main.add_command(incidents)
+main.add_command(limits)
 
 if __name__ == "__main__":
     main()

@@ -14,6 +14,7 @@ from django.conf import settings
 from accounts.ids import new_id
 from accounts.register import Register
 from nexus.handler import LeanHandler
+from nexus.limiting import Limiting
 from nexus.logs import take_last_words, writer
 from nexus.tracing import spans
 from proxy.limiter import Limiter
@@ -23,10 +24,6 @@ from proxy.upstream import Upstream
 from proxy.vault import Vault
 from telemetry.conf import RecordConf, SpoolConf
 from telemetry.exchangelog import ExchangeLog
-from telemetry.limits.fallback import FallbackStore
-from telemetry.limits.memory import MemoryStore
-from telemetry.limits.seeding import Seeding
-from telemetry.limits.shared import SharedStore
 from telemetry.metrics.eventloop import LoopWatch
 from telemetry.metrics.exchanges import ExchangeMetrics
 from telemetry.metrics.process import ProcessMetrics
@@ -68,10 +65,10 @@ class Node:
         counts = ExchangeMetrics(REGISTRY, lambda: self.register.snapshot, lambda: self.prices)
         self.sinks = Sinks([exchange_log, counts])
         self._loop_watch = LoopWatch(ProcessMetrics(REGISTRY, self.recorder, self.sinks, settings.RECORD).sample)
-        self._shared_limits = self._shared_store(settings.REDIS_URL)
-        store = self._shared_limits or MemoryStore()
-        self._seeding = Seeding(store)
-        self.limiter = Limiter(settings.LIMITS, lambda: self.register.snapshot, store, self._seeding)
+        self._limiting = Limiting(lambda: self.limiter.running())
+        self.limiter = Limiter(
+            settings.LIMITS, lambda: self.register.snapshot, self._limiting.store, self._limiting.seeding
+        )
         relay = Relay(
             snapshot=lambda: self.register.snapshot,
             vault=Vault(settings.UPSTREAM.default_api_key),
@@ -91,14 +88,6 @@ class Node:
         self._freshness: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._leases: asyncio.Task[None] | None = None
-        self._verifying: asyncio.Task[None] | None = None
-        self._sharing: asyncio.Task[None] | None = None
-
-    def _shared_store(self, redis_url: str) -> FallbackStore | None:
-        """None where one process is all there is."""
-        if not redis_url:
-            return None
-        return FallbackStore(SharedStore(redis_url), MemoryStore(), lambda: self.limiter.running())
 
     def _load_prices(self) -> None:
         self.prices = prices.load()
@@ -130,32 +119,22 @@ class Node:
         self._spans = spans(lambda: {domain.id: domain.host for domain in self.register.snapshot.domains.values()})
         self.sinks.start(*([self._spans] if self._spans else []))
         self._watching = asyncio.create_task(self._loop_watch.run())
-        if self._shared_limits is not None:
-            self._sharing = asyncio.create_task(self._shared_limits.run())
-        self._verifying = asyncio.create_task(self._seeding.run())
+        await self._limiting.start()
         self._leases = asyncio.create_task(self.limiter.keep_leases())
         self._freshness = asyncio.create_task(self.register.keep_fresh())
 
     async def stop(self) -> None:
         """After the server has drained: what it cut short is recorded, and the record goes last."""
         await self._wait_for_open_exchanges()
-        for task in (self._freshness, self._watching, self._leases, self._verifying):
+        for task in (self._freshness, self._watching, self._leases):
             if task is not None:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
-        await self._stop_sharing()
+        await self._limiting.stop()
         await self.upstream.aclose()
         await sync_to_async(self._stop_sinks, thread_sensitive=False)()
         await sync_to_async(self.recorder.stop, thread_sensitive=False)()
-
-    async def _stop_sharing(self) -> None:
-        """What was settled last is told to Redis, if it listens."""
-        if self._shared_limits is None or self._sharing is None:
-            return
-        self._shared_limits.stop()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._sharing, CUT_SECONDS)
 
     def _stop_sinks(self) -> None:
         self.sinks.stop()

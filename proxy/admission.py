@@ -43,7 +43,7 @@ class Admission(msgspec.Struct):
 
 
 def want(asker: Asker, plan: Plan, now: datetime) -> Want:
-    meters = plan.meters_of(asker.key, asker.user_id, asker.session_id, now)
+    meters = plan.meters_for(asker.key, asker.user_id, asker.session_id, now)
     return Want(asker.id, meters, tuple(_asked(meter, asker.estimate) for meter in meters))
 
 

@@ -3,12 +3,16 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 from uuid import UUID
+
+import msgspec
 
 from telemetry.limits.meters import LEASE_MS, Dimension, Meter
 from telemetry.limits.store import Denied, Granted, Reply, Seed, Settlement, Unknown, Use, Want
 from telemetry.limits.windows import Window
 
+T = TypeVar("T")
 RECENT_MS = 120_000
 SWEEP_MS = 60_000
 """How often meters are looked through for those that count nothing any more."""
@@ -88,6 +92,22 @@ class Purse:
         return (self.spent or 0) + self.leases.total
 
 
+class WindowState(msgspec.Struct, frozen=True):
+    newest: int
+    slots: dict[int, int]
+
+
+class State(msgspec.Struct, frozen=True):
+    """What is used, as it can be written down. Places are not in it: who held them is gone with its process."""
+
+    at_ms: int
+    windows: dict[str, WindowState]
+    spent: dict[str, int]
+    """Of budgets, by the keys of their meters: to be looked at. Who serves next asks the record."""
+    held: dict[str, int]
+    """Of places and of money, to be looked at."""
+
+
 class MemoryStore:
     is_shared = False
 
@@ -100,6 +120,8 @@ class MemoryStore:
         """When each meter was last used, the one longest ago first."""
         self._unverified: dict[str, Meter] = {}
         self._swept_at_ms = 0
+        self.has_changed = False
+        """Since the state was last written down."""
 
     async def reserve(self, want: Want) -> Reply:
         return self.reserve_now(want)
@@ -121,6 +143,7 @@ class MemoryStore:
 
     def settle(self, settlement: Settlement) -> None:
         want, now_ms = settlement.want, self._now_ms()
+        self.has_changed = True
         for meter, asked, used in zip(want.meters, want.amounts, settlement.used, strict=True):
             if meter.is_window:
                 self._correct(meter, used - asked, settlement.granted_at_ms, now_ms)
@@ -177,6 +200,24 @@ class MemoryStore:
     def read_now(self, meters: Sequence[Meter]) -> list[Use]:
         now_ms = self._now_ms()
         return [self._use(meter, now_ms) for meter in meters]
+
+    def state(self, keys: Iterable[str] | None = None) -> State:
+        """Of the meters with these keys, else of all. Any thread may ask: each figure for itself is right."""
+        windows = _chosen(self._windows, keys)
+        purses = _chosen(self._purses, keys)
+        held = {key: purse.leases.total for key, purse in purses}
+        return State(
+            at_ms=self._now_ms(),
+            windows={key: WindowState(window.newest, dict(window.slots)) for key, window in windows},
+            spent={key: purse.spent for key, purse in purses if purse.spent is not None},
+            held=held | {key: leases.total for key, leases in _chosen(self._places, keys)},
+        )
+
+    def restore(self, state: State) -> None:
+        """The windows: what is spent is for the record to say."""
+        for key, kept in state.windows.items():
+            window = self._windows[key] = Window()
+            window.slots, window.newest, window.total = dict(kept.slots), kept.newest, sum(kept.slots.values())
 
     # --- One meter at a time ------------------------------------------------------------------------------------
 
@@ -260,6 +301,7 @@ class MemoryStore:
     # --- Tidying ------------------------------------------------------------------------------------------------
 
     def _saw(self, meter: Meter, now_ms: int) -> None:
+        self.has_changed = True
         self._seen.pop(meter.key, None)
         self._seen[meter.key] = (meter, now_ms)
 
@@ -271,6 +313,13 @@ class MemoryStore:
             if not self._places.get(key) and not ((purse := self._purses.get(key)) and purse.leases):
                 for kept in (self._seen, self._windows, self._places, self._purses, self._unverified):
                     kept.pop(key, None)
+
+
+def _chosen(found: dict[str, T], keys: Iterable[str] | None) -> list[tuple[str, T]]:
+    """As a list, made in one step: the dict may change meanwhile."""
+    if keys is None:
+        return list(found.items())
+    return [(key, value) for key in keys if (value := found.get(key)) is not None]
 
 
 def _kept_ms(meter: Meter) -> int:

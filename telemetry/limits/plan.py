@@ -34,11 +34,11 @@ class Plan(msgspec.Struct, frozen=True):
     max_request: BudgetFacts | None
     """That with the smallest allowance for one request."""
 
-    def meters_of(self, key: ClientKeyFacts, user_id: str, session_id: str, now: datetime) -> tuple[Meter, ...]:
+    def meters_for(self, key: ClientKeyFacts, user_id: str, session_id: str, now: datetime) -> tuple[Meter, ...]:
         if not self.by_person:
             return self.meters
         named = ((budget, user_id if budget.each == "user" else session_id) for budget in self.by_person)
-        return (*self.meters, *(_of_person(budget, key, name, now) for budget, name in named if name))
+        return (*self.meters, *(of_person(budget, key, name, now) for budget, name in named if name))
 
 
 class Plans:
@@ -67,12 +67,12 @@ class Plans:
     def _plan(
         self, snapshot: Snapshot, key: ClientKeyFacts, credential_id: UUID | None, model: str, now: datetime
     ) -> Plan:
-        limits = [limit for limit in snapshot.limits if _is_about(limit, key, credential_id)]
+        limits = [limit for limit in snapshot.limits if is_about(limit, key, credential_id)]
         budgets = [budget for budget in snapshot.budgets if pays(budget, key)]
         meters = [
-            *self._defaults(limits, key),
-            *(meter for limit in limits if _is_for(limit, model) for meter in _meters(limit)),
-            *(_of_budget(budget, key, now) for budget in budgets if budget.each in ("", "key")),
+            *defaults(self._conf, limits, key),
+            *(meter for limit in limits if _is_for(limit, model) for meter in meters_of(limit)),
+            *(of_budget(budget, key, now) for budget in budgets if budget.each in ("", "key")),
         ]
         bounded = [budget for budget in budgets if budget.max_request_usd is not None]
         return Plan(
@@ -81,16 +81,17 @@ class Plans:
             max_request=min(bounded, key=lambda budget: budget.max_request_usd or 0, default=None),
         )
 
-    def _defaults(self, limits: Iterable[LimitFacts], key: ClientKeyFacts) -> Iterator[Meter]:
-        """Of a key, and of a domain, that has no limit of its own for all models."""
-        own = {limit.client_key_id or limit.domain_id for limit in limits if not limit.model_pattern}
-        if key.id not in own:
-            yield from _of_default(self._conf.client_key, "key", key.id, f"client key {key.name}")
-        if key.domain.id not in own:
-            yield from _of_default(self._conf.domain, "domain", key.domain.id, f"domain {key.domain.host}")
+
+def defaults(conf: LimitsConf, limits: Iterable[LimitFacts], key: ClientKeyFacts) -> Iterator[Meter]:
+    """Of a key, and of a domain, that has no limit of its own for all models."""
+    own = {limit.client_key_id or limit.domain_id for limit in limits if not limit.model_pattern}
+    if key.id not in own:
+        yield from _of_default(conf.client_key, "key", key.id, f"client key {key.name}")
+    if key.domain.id not in own:
+        yield from _of_default(conf.domain, "domain", key.domain.id, f"domain {key.domain.host}")
 
 
-def _is_about(limit: LimitFacts, key: ClientKeyFacts, credential_id: UUID | None) -> bool:
+def is_about(limit: LimitFacts, key: ClientKeyFacts, credential_id: UUID | None) -> bool:
     if limit.client_key_id is not None:
         return limit.client_key_id == key.id
     if limit.credential_id is not None:
@@ -108,7 +109,7 @@ def _is_for(limit: LimitFacts, model: str) -> bool:
     return not limit.model_pattern or matches(limit.model_pattern, model)
 
 
-def _meters(limit: LimitFacts) -> Iterator[Meter]:
+def meters_of(limit: LimitFacts) -> Iterator[Meter]:
     scope = _scope_of(limit)
     for name, dimension, window_ms in _WINDOWS:
         if (value := getattr(limit, name)) is not None:
@@ -157,7 +158,7 @@ def _window(
 # --- Money ------------------------------------------------------------------------------------------------------------
 
 
-def _of_budget(budget: BudgetFacts, key: ClientKeyFacts, now: datetime) -> Meter:
+def of_budget(budget: BudgetFacts, key: ClientKeyFacts, now: datetime) -> Meter:
     """Of one that its requests have together, or that each key has."""
     owner = key.id if budget.each == "key" else budget.client_key_id
     starts_at, ends_at = period_of(budget.period, now, budget.starts_at)
@@ -172,7 +173,7 @@ def _of_budget(budget: BudgetFacts, key: ClientKeyFacts, now: datetime) -> Meter
     return _money(budget, account, scope, "")
 
 
-def _of_person(budget: BudgetFacts, key: ClientKeyFacts, name: str, now: datetime) -> Meter:
+def of_person(budget: BudgetFacts, key: ClientKeyFacts, name: str, now: datetime) -> Meter:
     starts_at, ends_at = period_of(budget.period, now, budget.starts_at)
     account = Account(
         budget_id=budget.id,

@@ -1,5 +1,6 @@
 """The operations of `reserve.lua`: how they are written, and how its answers are read."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from telemetry.limits.meters import Dimension, Meter
 from telemetry.limits.store import Denied, Granted, Reply, Settlement, Unknown, Use, Want
 
 SOURCE = Path(__file__).with_name("reserve.lua").read_text()
+SHA = hashlib.sha1(SOURCE.encode(), usedforsecurity=False).hexdigest()
 PREFIX = "nexus:limits:"
 """In one Redis; a sharded Redis Cluster is not supported, since all meters of a request are changed together."""
 RESERVE, SETTLE, RENEW, PUSH, RECENT, SEED, READ = range(1, 8)

@@ -1,7 +1,6 @@
 """The limits that several processes share, in Redis: one script decides, by the server's clock."""
 
 import asyncio
-import hashlib
 import os
 import time
 from collections import deque
@@ -25,7 +24,6 @@ REPLY_SECONDS = 1.0
 SETTLED_MAX = 50_000
 SETTLED_SECONDS = 120.0
 SPENT_MAX = 10_000
-_SHA = hashlib.sha1(script.SOURCE.encode(), usedforsecurity=False).hexdigest()
 
 
 Future = asyncio.Future[Any]
@@ -189,7 +187,7 @@ class SharedStore:
         self.calls += 1
         packed, salt = script.encode(operations, self.now_ms), f"-{os.getpid()}-{self.calls}"
         try:
-            answer = await self._redis.evalsha(_SHA, 1, script.PREFIX, packed, salt)
+            answer = await self._redis.evalsha(script.SHA, 1, script.PREFIX, packed, salt)
         except NoScriptError:
             answer = await self._redis.eval(script.SOURCE, 1, script.PREFIX, packed, salt)
         return script.Answers(*answer)

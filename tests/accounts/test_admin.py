@@ -31,7 +31,7 @@ def test_guessing_passwords_is_limited(client: Client, db: None) -> None:
 
 
 def test_a_new_key_is_shown_exactly_once(admin_client: Client, domain: Domain) -> None:
-    form = {"domain": str(domain.id), "name": "<b>new</b>", "expires_at_0": "", "expires_at_1": ""}
+    form = {"domain": str(domain.id), "name": "<b>new</b>", "expires_at_0": "", "expires_at_1": "", "weight": "1"}
     shown = admin_client.post("/admin/accounts/clientkey/add/", form, follow=True).content.decode()
     (secret,) = re.findall(r"nxs_live_[\w-]{43}", shown)
     assert "<b>new</b>" not in shown
@@ -46,7 +46,7 @@ def test_changing_a_key_changes_its_name_and_not_its_secret(
     admin_client: Client, issued: tuple[ClientKey, str]
 ) -> None:
     key, _ = issued
-    form = {"name": "renamed", "expires_at_0": "", "expires_at_1": ""}
+    form = {"name": "renamed", "expires_at_0": "", "expires_at_1": "", "weight": "1"}
     admin_client.post(f"/admin/accounts/clientkey/{key.id}/change/", form)
     assert ClientKey.objects.get(id=key.id).name == "renamed"
     assert ClientKey.objects.get(id=key.id).digest == key.digest

@@ -14,6 +14,7 @@ MEMBERS = {f"memberships-{name}": 0 for name in ("TOTAL_FORMS", "INITIAL_FORMS",
 
 def form(**changes: Any) -> dict[str, Any]:
     fields = {"host": "claude.example.com", "is_active": "on", "storage": "redacted", "reaches_slack": "unknown"}
+    fields |= {"unpriced_models": "assume", "max_wait_seconds": "0"}
     return fields | MEMBERS | {"memberships-MAX_NUM_FORMS": 1000} | changes
 
 
