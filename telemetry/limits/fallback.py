@@ -10,9 +10,11 @@ from uuid import UUID
 
 from redis.exceptions import RedisError
 
+from telemetry.limits import standing
 from telemetry.limits.memory import MemoryStore
 from telemetry.limits.meters import Meter
 from telemetry.limits.shared import SharedStore
+from telemetry.limits.standing import Standing
 from telemetry.limits.store import Reply, Seed, Settlement, Unknown, Use, Want
 
 logger = logging.getLogger(__name__)
@@ -86,6 +88,7 @@ class FallbackStore:
 
     async def run(self) -> None:
         """Runs until `stop`: asks Redis, while it is away, whether it is back, and tells it what it has lost."""
+        standing.told_by(lambda: Standing(self.alone_since, self.fallbacks))
         calling = asyncio.create_task(self._shared.run())
         try:
             while not self._is_stopping:
@@ -94,6 +97,7 @@ class FallbackStore:
                 self._wake.clear()
                 await self._recover()
         finally:
+            standing.told_by(None)
             self._shared.stop()
             await calling
 
@@ -107,9 +111,8 @@ class FallbackStore:
         try:
             await self._shared.probe()
             self._shared.has_lost = False
-            await self._shared.renew(self._running())
-            self._share_again()  # before Redis hears of the last settlement here, so that none falls between
-            await self._shared.push_settled()
+            self._share_again()  # in one step with the next line: nothing that is settled falls between
+            await self._shared.tell_again(self._running())
         except AWAY as error:
             self._go_alone(error)
 

@@ -92,12 +92,14 @@ class SharedStore:
                 self._settled.append(Settled(now, meter, want.id, cost))
 
     async def renew(self, running: Sequence[Want]) -> None:
-        await self._ask_all([operation for want in running if (operation := script.renew(want))[2]])
+        await self._ask_all(_renewals(running))
 
-    async def push_settled(self) -> None:
-        """Says again what was settled lately, and has the budgets verified that it is about."""
+    async def tell_again(self, running: Sequence[Want]) -> None:
+        """What it may have lost: what runs, and what was settled lately. The budgets that it is about are verified.
+        Whatever is asked or settled afterwards comes after it."""
         settled = list(self._settled)
-        await self._ask_all([script.push(each.meter, each.exchange_id, each.cost) for each in settled])
+        pushes = [script.push(each.meter, each.exchange_id, each.cost) for each in settled]
+        await self._ask_all([*_renewals(running), *pushes])
         self._unverified |= {each.meter.key: each.meter for each in settled}
 
     async def recent(self, meter: Meter) -> dict[UUID, int]:
@@ -211,8 +213,7 @@ class SharedStore:
         self._epoch = epoch
 
     async def _ask(self, operation: script.Operation) -> Any:
-        future: Future = asyncio.get_running_loop().create_future()
-        self._enqueue(operation, future)
+        future = self._enqueue_question(operation)
         try:
             return await future
         except asyncio.CancelledError:
@@ -222,8 +223,18 @@ class SharedStore:
             raise
 
     async def _ask_all(self, operations: Sequence[script.Operation]) -> list[Any]:
-        return [answer for _, answer in await asyncio.gather(*map(self._ask, operations))]
+        """They wait in a row before this is first waited for."""
+        return [answer for _, answer in await asyncio.gather(*map(self._enqueue_question, operations))]
+
+    def _enqueue_question(self, operation: script.Operation) -> Future:
+        future: Future = asyncio.get_running_loop().create_future()
+        self._enqueue(operation, future)
+        return future
 
     def _enqueue(self, operation: script.Operation, future: Future | None) -> None:
         self._waiting.append((operation, future))
         self._wake.set()
+
+
+def _renewals(running: Sequence[Want]) -> list[script.Operation]:
+    return [operation for want in running if (operation := script.renew(want))[2]]
