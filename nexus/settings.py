@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from accounts.secret import hide
 from nexus import env, keyfile, logs, schedule
-from proxy.conf import IntakeConf, UpstreamConf
+from proxy.conf import IntakeConf, UpstreamConf, WaitConf
 from telemetry.conf import NoticesConf, RecordConf, SlackConf, SpoolConf
 from telemetry.exports.conf import ExportConf
 from telemetry.limits.conf import DefaultLimit, LimitsConf
@@ -104,6 +104,17 @@ LIMITS = LimitsConf(
             "DOMAIN_RATE_LIMIT_MAX_TOKENS", 5_000_000, help=f"Tokens in a window of a domain {_SAYS_NOTHING}"
         ),
     ),
+)
+WAITING = WaitConf(
+    max_waiting=env.integer(
+        "LIMIT_QUEUE_MAX_WAITING",
+        1000,
+        help="Requests of a process that may wait for room in a limit; more are refused",
+    ),
+    keepalive_after_seconds=env.seconds(
+        "LIMIT_QUEUE_KEEPALIVE_AFTER", 10, help="How long a stream that waits is silent before comments keep it alive"
+    ),
+    keepalive_seconds=env.seconds("LIMIT_QUEUE_KEEPALIVE_EVERY", 10, help="Between two such comments"),
 )
 
 # --- The record --------------------------------------------------------------------------------------------
