@@ -21,6 +21,7 @@ from django.views.decorators.http import require_safe
 
 from dashboard import background
 from dashboard.apps import uptime_seconds
+from telemetry.limits import standing
 from telemetry.metrics import vitals
 
 logger = logging.getLogger(__name__)
@@ -78,10 +79,18 @@ def record() -> Check:
     return {"status": status, "spool_used": round(used, 3)}
 
 
+def limits() -> Check:
+    """Of this process: whether it counts limits with the others."""
+    found = standing.now()
+    status = "healthy" if found is None or found.alone_since is None else "degraded"
+    return {"status": status, "limits": found.words if found else "one process"}
+
+
 LOOKS: dict[str, Callable[[], Check]] = {
     "database": Look("database", database),
     "celery": Look("celery", background.pulse),
     "record": record,
+    "limits": limits,
 }
 
 

@@ -11,6 +11,7 @@ from django.conf import settings
 
 from dashboard import background
 from telemetry import queue, taskruns
+from telemetry.limits import standing
 from telemetry.metrics import vitals
 from telemetry.models import LedgerRow
 from telemetry.taskruns import TaskRun
@@ -22,6 +23,7 @@ Row = dict[str, Any]
 def state() -> Row:
     return {
         "version": version("nexus-gateway"),
+        "limits": found.words if (found := standing.now()) else "one process",
         "processes": _processes(),
         "pulse": _or_none(background.pulse),
         "queue": _or_none(lambda: queue.waiting()._asdict()),

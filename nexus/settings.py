@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from accounts.secret import hide
 from nexus import env, keyfile, logs, schedule
-from proxy.conf import IntakeConf, UpstreamConf
+from proxy.conf import IntakeConf, UpstreamConf, WaitConf
 from telemetry.conf import NoticesConf, RecordConf, SlackConf, SpoolConf
 from telemetry.exports.conf import ExportConf
 from telemetry.limits.conf import DefaultLimit, LimitsConf
@@ -46,6 +46,12 @@ if DEBUG and not (SECRET_KEY and NEXUS_ENCRYPTION_KEYS):
     SECRET_KEY = SECRET_KEY or _keys["secret_key"]
     NEXUS_ENCRYPTION_KEYS = NEXUS_ENCRYPTION_KEYS or _keys["encryption_keys"]
 DASHBOARD_API_KEY = env.secret("DASHBOARD_API_KEY", help="Opens the query API for scripts; none: sessions only")
+DASHBOARD_RATE = env.rate(
+    "DASHBOARD_RATE", "600/m", help="Requests to the query API by one key or person, such as 600/m; none: no limit"
+)
+CLIENT_SETUP = NEXUS_DATA / env.text(
+    "CLIENT_SETUP_DIR", "client-setup", help="Folder of files that anybody may fetch from /client-setup/"
+)
 METRICS_TOKEN = env.secret("METRICS_TOKEN", help="Bearer token that opens /metrics for scrapers; none: they need a key")
 if METRICS_TOKEN and len(METRICS_TOKEN) < 16:
     raise ImproperlyConfigured(
@@ -104,6 +110,17 @@ LIMITS = LimitsConf(
             "DOMAIN_RATE_LIMIT_MAX_TOKENS", 5_000_000, help=f"Tokens in a window of a domain {_SAYS_NOTHING}"
         ),
     ),
+)
+WAITING = WaitConf(
+    max_waiting=env.integer(
+        "LIMIT_QUEUE_MAX_WAITING",
+        1000,
+        help="Requests of a process that may wait for room in a limit; more are refused",
+    ),
+    keepalive_after_seconds=env.seconds(
+        "LIMIT_QUEUE_KEEPALIVE_AFTER", 10, help="How long a stream that waits is silent before comments keep it alive"
+    ),
+    keepalive_seconds=env.seconds("LIMIT_QUEUE_KEEPALIVE_EVERY", 10, help="Between two such comments"),
 )
 
 # --- The record --------------------------------------------------------------------------------------------

@@ -22,12 +22,14 @@ from proxy.relay import Relay
 from proxy.tracing import Tracing
 from proxy.upstream import Upstream
 from proxy.vault import Vault
+from proxy.waiting import WaitingRoom
 from telemetry.conf import RecordConf, SpoolConf
 from telemetry.exchangelog import ExchangeLog
 from telemetry.metrics.eventloop import LoopWatch
 from telemetry.metrics.exchanges import ExchangeMetrics
 from telemetry.metrics.process import ProcessMetrics
 from telemetry.metrics.shared import REGISTRY, Membership
+from telemetry.metrics.waiting import WaitingMetrics
 from telemetry.money import prices
 from telemetry.money.pricing import PriceList
 from telemetry.record.adoption import adopt
@@ -67,7 +69,11 @@ class Node:
         self._loop_watch = LoopWatch(ProcessMetrics(REGISTRY, self.recorder, self.sinks, settings.RECORD).sample)
         self._limiting = Limiting(lambda: self.limiter.running())
         self.limiter = Limiter(
-            settings.LIMITS, lambda: self.register.snapshot, self._limiting.store, self._limiting.seeding
+            settings.LIMITS,
+            lambda: self.register.snapshot,
+            self._limiting.store,
+            self._limiting.seeding,
+            WaitingRoom(settings.WAITING.max_waiting, WaitingMetrics(REGISTRY)),
         )
         relay = Relay(
             snapshot=lambda: self.register.snapshot,
@@ -79,6 +85,7 @@ class Node:
             sinks=self.sinks,
             tracing=Tracing(settings.TRACES),
             intake=settings.INTAKE,
+            waiting=settings.WAITING,
             keep_bodies=settings.RECORD.store_bodies,
             forward_request_id=settings.FORWARD_REQUEST_ID,
         )

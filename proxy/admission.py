@@ -27,8 +27,14 @@ class Asker(msgspec.Struct, frozen=True, kw_only=True):
     user_id: str
     session_id: str
     estimate: Estimate
+    is_background: bool = False
+    """It waits behind the requests of people."""
     must_fit: bool = False
     """Refused where less money is left than it may cost, since that may be any amount: a message batch."""
+
+    @property
+    def priority(self) -> str:
+        return "background" if self.is_background else "interactive"
 
 
 class Admission(msgspec.Struct):
@@ -36,6 +42,7 @@ class Admission(msgspec.Struct):
 
     want: Want
     granted: Granted
+    waited_ms: int = 0
 
     def settlement(self, exchange: Exchange) -> Settlement:
         used = tuple(_used(meter, exchange) for meter in self.want.meters)

@@ -56,3 +56,16 @@ class IntakeConf:
         if path.startswith("/v1/files"):
             return self.files_max_bytes
         return self.messages_max_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitConf:
+    """Waiting for room in a limit, where a client key may."""
+
+    max_waiting: int = 1000
+    """Requests that wait at once in one process; who comes then is refused."""
+    keepalive_after_seconds: float = 10
+    """From then on a streaming client gets comments, so that nobody on the way takes the silence for an end: its answer
+    has begun with 200 then, whatever comes."""
+    keepalive_seconds: float = 10
+    """Between two of them."""

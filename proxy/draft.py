@@ -100,7 +100,8 @@ class Draft:
 
     def calling(self) -> None:
         self.attempts += 1
-        self._overhead_us = round((time.perf_counter() - self._request_read) * 1_000_000)
+        took = time.perf_counter() - self._request_read
+        self._overhead_us = max(0, round(took * 1_000_000) - self.waited_ms * 1000)
 
     def answered(self, status: int, headers: Headers) -> None:
         self._response_headers = headers

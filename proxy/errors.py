@@ -22,6 +22,8 @@ class ProxyError(Exception):
     headers: tuple[tuple[bytes, bytes], ...] = ()
     refused_by = ""
     """The limit, budget or rule of ours that said no."""
+    waited_ms = 0
+    """For room in a limit."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -93,9 +95,11 @@ class LimitReached(ProxyError):
 
     status, type = 429, "rate_limit_error"
 
-    def __init__(self, message: str, refused_by: str, retry_after_seconds: int) -> None:
+    def __init__(self, message: str, refused_by: str, retry_after_seconds: int, meter_key: str = "") -> None:
         super().__init__(message)
         self.refused_by = refused_by
+        self.meter_key = meter_key
+        """What is full: who wants the same waits in the same line."""
         self.retry_after_seconds = retry_after_seconds
         self.may_retry = retry_after_seconds <= RETRY_MAX_SECONDS
         self.headers = _refusal(refused_by, retry_after_seconds)

@@ -133,3 +133,7 @@ def _named_by_connection(headers: Headers) -> frozenset[bytes]:
     if not lines or lines in ([b"keep-alive"], [b"close"]):
         return frozenset()
     return frozenset(part.strip().lower() for part in b",".join(lines).split(b","))
+
+
+def is_event_stream(headers: Headers) -> bool:
+    return first(headers, b"content-type").startswith(b"text/event-stream")

@@ -2,19 +2,19 @@
 
 import asyncio
 import logging
-import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 from uuid import UUID
 
-from accounts.facts import BudgetFacts, ClientKeyFacts, Snapshot
+from accounts.facts import ClientKeyFacts, Snapshot
 from proxy.admission import Admission, Asker, want
-from proxy.errors import BudgetSpent, Forbidden, LimitReached
+from proxy.errors import LimitReached
+from proxy.refusals import check_size, refusal, too_large, unknown
+from proxy.waiting import OnWait, WaitingRoom, nothing
 from telemetry.limits.conf import LimitsConf
-from telemetry.limits.meters import Dimension, Meter, as_usd
 from telemetry.limits.plan import Plans, pays
 from telemetry.limits.seeding import Seeding
-from telemetry.limits.store import Denied, Granted, Store, Unknown, Use, Want
+from telemetry.limits.store import Denied, Granted, Store, Unknown, Want
 from telemetry.record.exchange import Exchange
 
 logger = logging.getLogger(__name__)
@@ -24,21 +24,38 @@ RENEW_SECONDS = 8.0
 
 
 class Limiter:
-    def __init__(self, conf: LimitsConf, snapshot: Callable[[], Snapshot], store: Store, seeding: Seeding) -> None:
+    def __init__(
+        self,
+        conf: LimitsConf,
+        snapshot: Callable[[], Snapshot],
+        store: Store,
+        seeding: Seeding,
+        room: WaitingRoom,
+    ) -> None:
         self._plans = Plans(conf)
         self._snapshot = snapshot
         self._store = store
         self._seeding = seeding
+        self._room = room
         self._running: dict[UUID, Want] = {}
 
-    async def admit(self, asker: Asker) -> Admission:
-        """Raises LimitReached or BudgetSpent."""
+    async def admit(self, asker: Asker, on_wait: OnWait = nothing) -> Admission:
+        """At once, or after a wait where the client key may wait; *on_wait* is called from time to time meanwhile.
+        Raises LimitReached, BudgetSpent or Forbidden."""
         plan = self._plans.of(self._snapshot(), asker.key, asker.credential_id, asker.model, now := datetime.now(UTC))
         if plan.max_request is not None:
-            _check_size(plan.max_request, asker)
+            check_size(plan.max_request, asker)
         wanted = want(asker, plan, now)
         if asker.must_fit and asker.estimate.cost_units:
             await self._check_fit(wanted)
+        if (barrier := self._room.barrier(wanted, asker)) is None:
+            try:
+                return await self._reserve(wanted)
+            except LimitReached as reached:
+                barrier = reached
+        return await self._room.wait(asker, wanted, barrier, lambda: self._reserve(wanted), on_wait)
+
+    async def _reserve(self, wanted: Want) -> Admission:
         reply = await self._store.reserve(wanted)
         if isinstance(reply, Unknown):
             await self._seeding.seed(reply.meters)
@@ -50,8 +67,8 @@ class Limiter:
                     self._seeding.saw(meter)
             return Admission(wanted, reply)
         if isinstance(reply, Denied):
-            raise _refusal(wanted.meters[reply.index], reply)
-        raise _unknown(reply.meters[0])
+            raise refusal(wanted.meters[reply.index], reply)
+        raise unknown(reply.meters[0])
 
     def running(self) -> list[Want]:
         """What holds places and money now."""
@@ -65,11 +82,12 @@ class Limiter:
         money = {meter: amount for meter, amount in zip(wanted.meters, wanted.amounts, strict=True) if meter.account}
         for use in await self._store.read(list(money)):
             if use.is_known and use.used + money[use.meter] > use.meter.limit:
-                raise _too_large(use, money[use.meter])
+                raise too_large(use, money[use.meter])
 
     def settle(self, admission: Admission, exchange: Exchange) -> None:
         self._running.pop(admission.want.id, None)
         self._store.settle(admission.settlement(exchange))
+        self._room.something_ended(admission.want)
 
     async def keep_leases(self) -> None:
         """Runs until cancelled."""
@@ -79,71 +97,3 @@ class Limiter:
                 await self._store.renew(self.running())
             except Exception:  # whatever it is: leases that end would let too many in
                 logger.exception("the leases of running requests could not be renewed")
-
-
-def _check_size(budget: BudgetFacts, asker: Asker) -> None:
-    most, allowed = as_usd(asker.estimate.cost_units), budget.max_request_usd
-    if allowed is not None and most > allowed:
-        raise Forbidden(
-            f"This request may cost up to ${most:,.2f}, and the budget “{budget.name}” lets in none that may cost more "
-            f"than ${allowed:,.2f}. Lower max_tokens, or send less.",
-            f"budget {budget.name} largest request",
-        )
-
-
-def _refusal(meter: Meter, denied: Denied) -> LimitReached | BudgetSpent:
-    if meter.dimension is Dimension.MONEY:
-        return _of_money(meter, denied)
-    seconds = max(1, math.ceil(denied.frees_in_ms / 1000))
-    words, models = meter.dimension.words, f" for {meter.model_pattern}" if meter.model_pattern else ""
-    if meter.dimension is Dimension.CONCURRENT:
-        said = f"{meter.limit:,} {words}{models} at the same time, and {denied.used:,} are running"
-    else:
-        said = f"{meter.limit:,} {words}{models} {meter.per}, and {denied.used:,} are used"
-    return LimitReached(
-        f"A limit of Nexus is reached: {meter.label} may use {said}. There is room again in {_span(seconds)}.",
-        meter.name,
-        seconds,
-    )
-
-
-def _of_money(meter: Meter, denied: Denied) -> LimitReached | BudgetSpent:
-    spent, amount = as_usd(denied.used - denied.held), as_usd(meter.limit)
-    if denied.used - denied.held < meter.limit:
-        return LimitReached(
-            f"The budget “{meter.label}” of ${amount:,.2f} is nearly spent, and requests that are running may use what "
-            f"is left. Try again in a moment.",
-            meter.name,
-            max(1, math.ceil(denied.frees_in_ms / 1000)),
-        )
-    ends_at = meter.account.ends_at if meter.account else None
-    until = f"It begins anew at {ends_at:%Y-%m-%d %H:%M} UTC" if ends_at else "It does not begin anew"
-    seconds = None if ends_at is None else max(1, math.ceil((ends_at - datetime.now(UTC)).total_seconds()))
-    return BudgetSpent(
-        f"The budget “{meter.label}” of ${amount:,.2f} is spent (${spent:,.2f}). {until}; an operator of Nexus can "
-        "raise it in the admin under Budgets.",
-        meter.name,
-        seconds,
-    )
-
-
-def _too_large(use: Use, amount: int) -> BudgetSpent:
-    left = max(0, use.meter.limit - use.used)
-    return BudgetSpent(
-        f"This message batch may cost up to ${as_usd(amount):,.2f}, and of the budget “{use.meter.label}” "
-        f"${as_usd(left):,.2f} are left. Make it smaller, or lower max_tokens.",
-        use.meter.name,
-        None,
-    )
-
-
-def _unknown(meter: Meter) -> LimitReached:
-    return LimitReached(
-        f"What is spent of the budget “{meter.label}” is not known at the moment. Try again in a moment.", meter.name, 2
-    )
-
-
-def _span(seconds: int) -> str:
-    if seconds < 120:
-        return f"{seconds} s"
-    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -4,6 +4,7 @@ contents; each step is one line and one collaborator."""
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from proxy import batchbody, wire
 from proxy.admission import Asker
 from proxy.call import Call
 from proxy.coding import decode
-from proxy.conf import IntakeConf
+from proxy.conf import IntakeConf, WaitConf
 from proxy.draft import CREATION, Draft
 from proxy.errors import (
     BodyTooLarge,
@@ -27,7 +28,7 @@ from proxy.errors import (
     UpstreamError,
 )
 from proxy.estimates import Estimate
-from proxy.headers import Headers, first, for_client, for_upstream, text
+from proxy.headers import Headers, first, for_client, for_upstream, is_event_stream, text
 from proxy.intake import Intake
 from proxy.limiter import Limiter
 from proxy.modelrules import check_model, has_rules
@@ -36,6 +37,7 @@ from proxy.sender import REQUEST_ID, Sender
 from proxy.tracing import Tracing
 from proxy.upstream import Reply, Upstream
 from proxy.vault import Choice, Vault
+from proxy.waiting import OnWait, nothing
 from telemetry.money.pricing import PriceList
 from telemetry.record.exchange import Kind, Outcome
 from telemetry.record.recorder import Recorder, Recording
@@ -43,7 +45,9 @@ from telemetry.sinks import Sinks
 
 logger = logging.getLogger(__name__)
 
+PRIORITY = b"x-nexus-priority"
 GOODBYE_SECONDS = 1.0
+FAILURE_MAX_BYTES = 1_000_000
 KEPT_UPLOAD_MAX_BYTES = 1_000_000
 """How much of a body that passes through unbuffered is kept for the record."""
 
@@ -75,6 +79,7 @@ class Relay:
         sinks: Sinks,
         tracing: Tracing,
         intake: IntakeConf,
+        waiting: WaitConf,
         keep_bodies: bool,
         forward_request_id: bool = False,
     ) -> None:
@@ -88,6 +93,7 @@ class Relay:
         self._sinks = sinks
         self._tracing = tracing
         self._intake = intake
+        self._waiting = waiting
         self._keep_bodies = keep_bodies
         self._forward_request_id = forward_request_id
 
@@ -220,10 +226,33 @@ class Relay:
             user_id=draft.user_id,
             session_id=draft.lineage.session_id,
             estimate=draft.estimate,
+            is_background=key.is_background or _is_background(draft.call),
             must_fit=draft.ask.kind is Kind.OTHER,
         )
-        draft.admission = await self._limiter.admit(asker)
+        try:
+            draft.admission = await self._limiter.admit(asker, self._keep_alive(draft, sender))
+        except ProxyError as refused:
+            draft.waited_ms = refused.waited_ms
+            raise
+        draft.waited_ms = draft.admission.waited_ms
         sender.add(remaining(draft.admission))
+
+    def _keep_alive(self, draft: Draft, sender: Sender) -> OnWait:
+        """Called from time to time while a request waits: tells a stream's client that something will come."""
+        if not draft.ask.is_stream:
+            return nothing
+        due = time.monotonic() + self._waiting.keepalive_after_seconds
+
+        async def keep_alive() -> None:
+            nonlocal due
+            if (now := time.monotonic()) < due:
+                return
+            due = now + self._waiting.keepalive_seconds
+            if not sender.is_early:
+                await sender.begin_early()
+            await self._hand_over(draft.call.intake, sender, b": waiting for room in a limit\n\n")
+
+        return keep_alive
 
     async def _readable(self, call: Call, body: bytes) -> bytes:
         """The body, or an unpacked copy of one that came compressed."""
@@ -260,7 +289,11 @@ class Relay:
     async def _pass_on(self, draft: Draft, sender: Sender, reply: Reply) -> None:
         headers = for_client(reply.headers, drop_cors=sender.owns_cors)
         draft.answered(reply.status, headers)
-        await sender.start(reply.status, headers)
+        if sender.is_early and not (reply.status == 200 and is_event_stream(headers)):
+            await self._pass_on_failure(draft, sender, reply)
+            return
+        if not sender.is_early:
+            await sender.start(reply.status, headers)
         async with contextlib.aclosing(reply.chunks()) as chunks:
             async for chunk in chunks:
                 draft.received(chunk, self._intake.capture_max_bytes)
@@ -269,6 +302,16 @@ class Relay:
             # Where only the end of the connection ends a body, an upstream that died looks like one that finished.
             raise UpstreamBroke("The Claude API's stream ended before its message did.")
         await sender.end()
+
+    async def _pass_on_failure(self, draft: Draft, sender: Sender, reply: Reply) -> None:
+        """Of an answer that is no stream, where the client was told already that one would come."""
+        parts: list[bytes] = []
+        async with contextlib.aclosing(reply.chunks()) as chunks:
+            async for chunk in chunks:
+                draft.received(chunk, self._intake.capture_max_bytes)
+                if sum(map(len, parts)) < FAILURE_MAX_BYTES:
+                    parts.append(chunk)
+        await sender.tell_failure(b"".join(parts))
 
     async def _hand_over(self, intake: Intake, sender: Sender, chunk: bytes) -> None:
         """A client that takes nothing for minutes would hold the call to the API as long as it likes."""
@@ -283,3 +326,8 @@ def _may_name_models(call: Call) -> bool:
     """The API may take for JSON what does not say what it is."""
     content_type = first(call.headers, b"content-type").lower()
     return call.path == batchbody.PATH or not content_type or b"json" in content_type
+
+
+def _is_background(call: Call) -> bool:
+    """Nobody sits and waits for it, says the request itself, or it makes a message batch."""
+    return (call.method, call.path) == CREATION or first(call.headers, PRIORITY).lower() == b"background"

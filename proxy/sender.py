@@ -23,6 +23,8 @@ class Sender:
         self._cors = cors
         self._own: Headers = ()
         self._is_sse = False
+        self.is_early = False
+        """The head has left before the API said anything."""
         self.status: int | None = None
         """What the client was told; None while the head has not left."""
 
@@ -48,6 +50,16 @@ class Sender:
             }
         )
         self.status = status
+
+    async def begin_early(self) -> None:
+        """Begins a stream before the API has: what comes then has to be told as events of it."""
+        self.is_early = True
+        await self.start(200, [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")])
+
+    async def tell_failure(self, body: bytes) -> None:
+        """An answer of the API that is no stream, in one that has begun early."""
+        await self.body(b"\nevent: error\ndata: " + _on_one_line(body) + b"\n\n")
+        await self.end()
 
     async def body(self, chunk: bytes) -> None:
         await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
@@ -85,3 +97,15 @@ class Sender:
         content = {"type": "error", "error": {"type": error.type, "message": error.message}}
         content["request_id"] = self._request_id
         return b"\nevent: error\ndata: " + msgspec.json.encode(content) + b"\n\n"
+
+
+def _on_one_line(body: bytes) -> bytes:
+    """As JSON in the API's shape, whatever it was."""
+    try:
+        found = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        found = None
+    if isinstance(found, dict) and found.get("type") == "error":
+        return msgspec.json.encode(found)
+    message = "The Claude API answered with something that is no stream, after Nexus had begun one."
+    return msgspec.json.encode({"type": "error", "error": {"type": "api_error", "message": message}})

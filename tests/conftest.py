@@ -7,6 +7,7 @@ from django.db import connection
 from pytest_django import DjangoDbBlocker
 
 from accounts.models import ClientKey, Credential, Domain
+from tests.services import RedisServer
 
 FAKE_API_KEY = "sk-ant-api03-fake-credential-0001"
 
@@ -35,6 +36,15 @@ def issued(domain: Domain) -> tuple[ClientKey, str]:
 @pytest.fixture
 def credential(domain: Domain) -> Credential:
     return Credential.objects.create(domain=domain, name="main", secret=FAKE_API_KEY)
+
+
+@pytest.fixture
+def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Of one test, which may stop it."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

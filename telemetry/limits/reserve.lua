@@ -1,6 +1,7 @@
 -- The rules of telemetry/limits/memory.py for many processes: a batch of operations, one after the other, by one clock.
 -- ARGV[1]: msgpack of {now in ms or 0 for the server's time, {operation, ...}}. Answers {now, epoch, {answer, ...}}.
--- Sums of money are kept with HINCRBY, which is exact; a Lua number is a double, which is good enough to compare.
+-- Sums of money are kept with HINCRBY and answered as text, which is exact; a Lua number is a double, which is good
+-- enough to compare.
 
 local PREFIX, KEPT, LEASE = KEYS[1], 61, 25000
 local BUCKET, BUCKETS, RECENT_TTL = 30000, 5, 180000
@@ -67,14 +68,17 @@ local function places(key)
   return redis.call('ZCARD', key)
 end
 
+-- What it takes for HINCRBY to take it away again: there is no -0.
+local function minus(amount) return amount == '0' and '0' or '-' .. amount end
+
 local function money(key)
   local leases = key .. ':x'
   for _, lease in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0, 1000)) do
     redis.call('ZREM', leases, lease)
-    redis.call('HINCRBY', key, 'h', '-' .. string.sub(lease, 33))
+    redis.call('HINCRBY', key, 'h', minus(string.sub(lease, 33)))
   end
   local purse = redis.call('HMGET', key, 's', 'h')
-  return purse[1] and tonumber(purse[1]), tonumber(purse[2] or 0)
+  return purse[1], purse[2] or '0'
 end
 
 local function hold(key, id, amount)
@@ -86,7 +90,7 @@ local function hold(key, id, amount)
 end
 
 local function release(key, id, amount)
-  if redis.call('ZREM', key .. ':x', id .. amount) == 1 then redis.call('HINCRBY', key, 'h', '-' .. amount) end
+  if redis.call('ZREM', key .. ':x', id .. amount) == 1 then redis.call('HINCRBY', key, 'h', minus(amount)) end
 end
 
 local function is_recent(key, id)
@@ -117,11 +121,11 @@ local function denied(index, meter)
     if taken + 1 > limit then return {1, index, taken, taken, SOON} end
   else
     local spent, held = money(key)
-    if spent + held >= limit then return {1, index, spent + held, held, spent < limit and SOON or 0} end
+    if spent + held >= limit then return {1, index, spent, held, tonumber(spent) < limit and SOON or 0} end
   end
 end
 
-local function take(id, meter, spent)
+local function take(id, meter)
   local key, kind, slot_ms = PREFIX .. meter[1], meter[2], meter[5]
   if kind == REQUESTS or kind == TOKENS then
     local total, newest = advanced(key, slot_ms)
@@ -133,9 +137,7 @@ local function take(id, meter, spent)
     return redis.call('ZCARD', key)
   end
   hold(key, id, meter[4])
-  local purse = redis.call('HMGET', key, 's', 'h')
-  spent[#spent + 1] = purse[1]
-  return tonumber(purse[1]) + tonumber(purse[2])
+  return redis.call('HMGET', key, 's', 'h')
 end
 
 local function reserve(id, meters)
@@ -144,6 +146,7 @@ local function reserve(id, meters)
     if meter[2] == MONEY and redis.call('HEXISTS', PREFIX .. meter[1], 's') == 0 then
       if meter[6] then
         redis.call('HSET', PREFIX .. meter[1], 's', 0)
+        redis.call('PEXPIRE', PREFIX .. meter[1], MONEY_TTL)
         unverified[#unverified + 1] = index
       else
         unknown[#unknown + 1] = index
@@ -158,9 +161,9 @@ local function reserve(id, meters)
       return no
     end
   end
-  local used, spent = {}, {}
-  for index, meter in ipairs(meters) do used[index] = take(id, meter, spent) end
-  return {0, used, unverified, spent}
+  local used = {}
+  for index, meter in ipairs(meters) do used[index] = take(id, meter) end
+  return {0, used, unverified}
 end
 
 local function settle(id, meters)
@@ -180,7 +183,8 @@ local function settle(id, meters)
       release(key, id, meter[3])
       if not is_recent(key, id) then
         remember(key, id, meter[4])
-        if redis.call('HEXISTS', key, 's') == 1 then redis.call('HINCRBY', key, 's', meter[4]) end
+        if meter[5] or redis.call('HEXISTS', key, 's') == 1 then redis.call('HINCRBY', key, 's', meter[4]) end
+        redis.call('PEXPIRE', key, MONEY_TTL)
       end
     end
   end
@@ -216,9 +220,13 @@ end
 -- `spent` says what the record knows without what is recent. Buckets that are newer than those asked about count whole.
 local function seed(key, spent, oldest)
   key = PREFIX .. key
-  redis.call('HSET', key, 's', spent)
+  redis.call('HSET', key, 's', spent, 'h', 0)
   for each = oldest, math.floor(now / BUCKET) do
     redis.call('HINCRBY', key, 's', redis.call('HGET', key .. ':r' .. each, 'sum') or '0')
+  end
+  -- A Redis that is full may have thrown away the one key and not the other.
+  for _, lease in ipairs(redis.call('ZRANGE', key .. ':x', 0, -1)) do
+    redis.call('HINCRBY', key, 'h', string.sub(lease, 33))
   end
   redis.call('PEXPIRE', key, MONEY_TTL)
   return redis.call('HGET', key, 's')
@@ -234,13 +242,15 @@ local function read(meter)
     return {taken, taken, 0, 1}
   end
   local spent, held = money(key)
-  return {(spent or 0) + held, held, 0, (spent or meter[6]) and 1 or 0}
+  return {spent or '0', held, 0, (spent or meter[6]) and 1 or 0}
 end
 
 local operations = {reserve, settle, renew, push, recent, seed, read}
 local answers = {}
 for index, operation in ipairs(asked[2]) do
-  answers[index] = operations[operation[1]](operation[2], operation[3], operation[4])
+  local is_done, answer = pcall(operations[operation[1]], operation[2], operation[3], operation[4])
+  if not is_done then answer = redis.error_reply(type(answer) == 'table' and answer.err or tostring(answer)) end
+  answers[index] = answer
 end
 local epoch = redis.call('GET', PREFIX .. 'epoch')
 if not epoch then

@@ -56,7 +56,7 @@ def settle(settlement: Settlement) -> Operation:
     for meter, asked, used in zip(want.meters, want.amounts, settlement.used, strict=True):
         kind = _kind(meter)
         if kind == MONEY:
-            meters.append((meter.key, kind, str(asked), str(used), 0))
+            meters.append((meter.key, kind, str(asked), str(used), meter.is_lazy))
         elif kind == PLACES:
             meters.append((meter.key, kind, 0, 0, 0))
         elif used != asked:
@@ -69,9 +69,9 @@ def undo(operation: Operation, now_ms: int) -> Operation:
     """Of a reservation that was granted and is not wanted any more."""
     _, request_id, meters = operation
     undone: list[Operation] = []
-    for key, kind, _, amount, slot_ms, _ in meters:
+    for key, kind, _, amount, slot_ms, is_lazy in meters:
         if kind == MONEY:
-            undone.append((key, kind, amount, "0", 0))
+            undone.append((key, kind, amount, "0", is_lazy))
         elif kind == PLACES:
             undone.append((key, kind, 0, 0, 0))
         elif amount:
@@ -96,9 +96,12 @@ def read(meter: Meter) -> Operation:
 def reply_of(want: Want, answer: list[Any], now_ms: int) -> tuple[Reply, list[Meter]]:
     """What was said, and the lazy meters that begin with it."""
     match answer:
-        case [0, used, unverified, _]:
-            reply: Reply = Granted(now_ms, tuple(used))
-        case [1, index, used, held, frees_in_ms, unverified]:
+        case [0, used, unverified]:
+            reply: Reply = Granted(
+                now_ms, tuple(each if isinstance(each, int) else sum(map(int, each)) for each in used)
+            )
+        case [1, index, taken, on_lease, frees_in_ms, unverified]:
+            used, held = _full(want.meters[index - 1], taken, on_lease)
             reply = Denied(now_ms, index - 1, used, held, frees_in_ms)
         case [_, unknown, unverified]:
             reply = Unknown(_named(want, unknown))
@@ -107,18 +110,19 @@ def reply_of(want: Want, answer: list[Any], now_ms: int) -> tuple[Reply, list[Me
     return reply, list(_named(want, unverified))
 
 
-def use_of(meter: Meter, answer: list[int]) -> Use:
-    used, held, frees_in_ms, is_known = answer
+def use_of(meter: Meter, answer: list[Any]) -> Use:
+    taken, on_lease, frees_in_ms, is_known = answer
+    used, held = _full(meter, taken, on_lease)
     return Use(meter, used, held, frees_in_ms, bool(is_known))
 
 
 def spent_of(want: Want, answer: list[Any]) -> dict[str, int]:
     """Of each budget what is spent, without what is held, where a reservation said it."""
     if answer[0] == 0:
-        money = [meter.key for meter in want.meters if meter.account is not None]
-        return dict(zip(money, map(int, answer[3]), strict=True))
+        pairs = zip(want.meters, answer[1], strict=True)
+        return {meter.key: int(purse[0]) for meter, purse in pairs if meter.account is not None}
     if answer[0] == 1 and (meter := want.meters[answer[1] - 1]).account is not None:
-        return {meter.key: answer[2] - answer[3]}
+        return {meter.key: int(answer[2])}
     return {}
 
 
@@ -135,6 +139,11 @@ def recent_of(answer: list[Any]) -> Recent:
         found = iter(pairs)
         costs.update((UUID(key.decode()), int(cost)) for key, cost in zip(found, found, strict=True) if key != b"sum")
     return Recent(answer[0][0], costs)
+
+
+def _full(meter: Meter, taken: Any, on_lease: Any) -> tuple[int, int]:
+    """What is used, and how much of it runs. Money comes in two parts, as text."""
+    return (taken, on_lease) if meter.account is None else (int(taken) + int(on_lease), int(on_lease))
 
 
 def _kind(meter: Meter) -> int:

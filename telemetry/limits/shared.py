@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +26,11 @@ SETTLED_SECONDS = 120.0
 SPENT_MAX = 10_000
 
 
+Future = asyncio.Future[Any]
+Asked = tuple[script.Operation, Future | None]
+"""None: nobody waits for the answer."""
+
+
 class Settled(msgspec.Struct, frozen=True):
     at: float
     meter: Meter
@@ -34,8 +39,8 @@ class Settled(msgspec.Struct, frozen=True):
 
 
 class SharedStore:
-    """Its `run` has to be running. One call is under way at a time; what comes meanwhile goes together into the next.
-    It ends by `stop`, not by being cancelled: redis-py may take a cancellation for an error of the connection."""
+    """Its `run` has to be running. One call is under way at a time; what comes meanwhile goes together into the next
+    one."""
 
     is_shared = True
 
@@ -45,7 +50,7 @@ class SharedStore:
         self._redis: Redis = Redis.from_url(
             url, socket_connect_timeout=REPLY_SECONDS, socket_timeout=REPLY_SECONDS, protocol=2, max_connections=2
         )
-        self._waiting: deque[tuple[script.Operation, asyncio.Future[Any] | None]] = deque()
+        self._waiting: deque[Asked] = deque()
         self._wake = asyncio.Event()
         self._is_stopping = False
         self._epoch = b""
@@ -54,8 +59,9 @@ class SharedStore:
         self._recent: dict[str, script.Recent] = {}
         self.spent: dict[str, int] = {}
         """Of budgets, as last heard, without what running requests hold."""
-        self.has_lost = asyncio.Event()
+        self.has_lost = False
         """Redis does not know any more what it knew: what runs has to be renewed."""
+        self.on_loss: Callable[[], None] = lambda: None
         self.calls = 0
         self.left_out = 0
 
@@ -86,12 +92,14 @@ class SharedStore:
                 self._settled.append(Settled(now, meter, want.id, cost))
 
     async def renew(self, running: Sequence[Want]) -> None:
-        await self._ask_all([operation for want in running if (operation := script.renew(want))[2]])
+        await self._ask_all(_renewals(running))
 
-    async def push_settled(self) -> None:
-        """Says again what was settled lately, and has the budgets verified that it is about."""
+    async def tell_again(self, running: Sequence[Want]) -> None:
+        """What it may have lost: what runs, and what was settled lately. The budgets that it is about are verified.
+        Whatever is asked or settled afterwards comes after it."""
         settled = list(self._settled)
-        await self._ask_all([script.push(each.meter, each.exchange_id, each.cost) for each in settled])
+        pushes = [script.push(each.meter, each.exchange_id, each.cost) for each in settled]
+        await self._ask_all([*_renewals(running), *pushes])
         self._unverified |= {each.meter.key: each.meter for each in settled}
 
     async def recent(self, meter: Meter) -> dict[UUID, int]:
@@ -109,7 +117,8 @@ class SharedStore:
                 (await self._ask((script.RECENT, seed.meter.key)))[1]
             )
             known = seed.spent - sum(recent.costs[each] for each in seed.included if each in recent.costs)
-            await self._ask((script.SEED, seed.meter.key, str(known), recent.oldest_bucket))
+            _, spent = await self._ask((script.SEED, seed.meter.key, str(known), recent.oldest_bucket))
+            self._note_spent({seed.meter.key: int(spent)})
 
     def unverified(self) -> list[Meter]:
         found = list(self._unverified.values())
@@ -118,44 +127,63 @@ class SharedStore:
 
     async def read(self, meters: Sequence[Meter]) -> list[Use]:
         answers = await self._ask_all([script.read(meter) for meter in meters])
-        return [script.use_of(meter, answer) for meter, answer in zip(meters, answers, strict=True)]
+        uses = [script.use_of(meter, answer) for meter, answer in zip(meters, answers, strict=True)]
+        self._note_spent({use.meter.key: use.used - use.held for use in uses if use.meter.account and use.is_known})
+        return uses
 
-    async def ping(self) -> None:
-        """Raises what redis-py raises."""
-        await self._redis.ping()
+    async def probe(self) -> None:
+        """Raises what redis-py raises where Redis does not answer, or does not write: it may be full, or a replica."""
+        await self._ask((script.RENEW, "probe", [("probe", script.PLACES, "1")]))
 
     # --- One call at a time -----------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Runs until `stop`; what waits then is sent before it ends."""
-        while not self._is_stopping:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._waiting:
-                await self._call()
-        await self._redis.aclose()
+        """Runs until `stop`. (Where it is cancelled, the client of Redis may not notice.)"""
+        try:
+            while not self._is_stopping:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._waiting and await self._call():
+                    pass
+        finally:
+            await self._redis.aclose()
 
     def stop(self) -> None:
+        """What waits is still said, where Redis listens."""
         self._is_stopping = True
         self._wake.set()
 
-    async def _call(self) -> None:
+    async def _call(self) -> bool:
         batch = [self._waiting.popleft() for _ in range(min(BATCH_MAX, len(self._waiting)))]
         try:
             answers = await self._run_script([operation for operation, _ in batch])
-        except Exception as error:  # whatever it is: somebody waits for each of these
-            for _, future in batch:
-                if future is not None and not future.done():
-                    future.set_exception(error)
-            return
+        except BaseException as error:
+            self._give_up(batch, error if isinstance(error, Exception) else ConnectionError("stopped"))
+            if not isinstance(error, Exception):
+                raise
+            return False
         self._note_epoch(answers.epoch)
         for (operation, future), answer in zip(batch, answers.each, strict=True):
-            if future is None:
-                continue
-            if future.cancelled():
-                self._take_back(operation, answer, answers.now_ms)
-            else:
-                future.set_result((answers.now_ms, answer))
+            self._answer(operation, future, answer, answers.now_ms)
+        return True
+
+    def _answer(self, operation: script.Operation, future: Future | None, answer: Any, now_ms: int) -> None:
+        if future is None:
+            return
+        if future.cancelled():
+            self._take_back(operation, answer, now_ms)
+        elif isinstance(answer, Exception):  # of this operation alone
+            future.set_exception(answer)
+        else:
+            future.set_result((now_ms, answer))
+
+    def _give_up(self, batch: Iterable[Asked], error: Exception) -> None:
+        """Also on questions that wait: nobody waits for more than one answer that does not come. Settlements that were
+        not sent yet stay for later."""
+        for _, future in (*batch, *self._waiting):
+            if future is not None and not future.done():
+                future.set_exception(error)
+        self._waiting = deque((operation, future) for operation, future in self._waiting if future is None)
 
     async def _run_script(self, operations: Sequence[script.Operation]) -> script.Answers:
         self.calls += 1
@@ -168,7 +196,7 @@ class SharedStore:
 
     def _take_back(self, operation: script.Operation, answer: Any, now_ms: int) -> None:
         """Nobody waits for this reservation any more: its client has left."""
-        if operation[0] == script.RESERVE and answer[0] == 0:
+        if operation[0] == script.RESERVE and isinstance(answer, list) and answer[0] == 0:
             self._enqueue(script.undo(operation, now_ms), None)
 
     def _note_spent(self, spent: dict[str, int]) -> None:
@@ -180,12 +208,12 @@ class SharedStore:
 
     def _note_epoch(self, epoch: bytes) -> None:
         if self._epoch and epoch != self._epoch:
-            self.has_lost.set()
+            self.has_lost = True
+            self.on_loss()
         self._epoch = epoch
 
     async def _ask(self, operation: script.Operation) -> Any:
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._enqueue(operation, future)
+        future = self._enqueue_question(operation)
         try:
             return await future
         except asyncio.CancelledError:
@@ -195,8 +223,18 @@ class SharedStore:
             raise
 
     async def _ask_all(self, operations: Sequence[script.Operation]) -> list[Any]:
-        return [answer for _, answer in await asyncio.gather(*map(self._ask, operations))]
+        """They wait in a row before this is first waited for."""
+        return [answer for _, answer in await asyncio.gather(*map(self._enqueue_question, operations))]
 
-    def _enqueue(self, operation: script.Operation, future: "asyncio.Future[Any] | None") -> None:
+    def _enqueue_question(self, operation: script.Operation) -> Future:
+        future: Future = asyncio.get_running_loop().create_future()
+        self._enqueue(operation, future)
+        return future
+
+    def _enqueue(self, operation: script.Operation, future: Future | None) -> None:
         self._waiting.append((operation, future))
         self._wake.set()
+
+
+def _renewals(running: Sequence[Want]) -> list[script.Operation]:
+    return [operation for want in running if (operation := script.renew(want))[2]]

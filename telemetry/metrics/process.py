@@ -9,6 +9,8 @@ from django.db import connections
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from telemetry.conf import RecordConf
+from telemetry.limits import standing
+from telemetry.limits.standing import Standing
 from telemetry.metrics import vitals
 from telemetry.metrics.vitals import Vitals
 from telemetry.record.recorder import Recorder
@@ -28,7 +30,7 @@ class ProcessMetrics:
         self._started_at = datetime.now(UTC)
         self._lags: deque[float] = deque(maxlen=MINUTE_OF_LAGS)
         self._lost: deque[int] = deque(maxlen=MINUTE_OF_SAMPLES)
-        self._dropped_before, self._cpu_before = 0, 0.0
+        self._dropped_before, self._cpu_before, self._alone_before = 0, 0.0, 0
         self._lag = Histogram(
             "nexus_event_loop_lag_seconds",
             "How late the event loop woke from short sleeps",
@@ -40,6 +42,15 @@ class ProcessMetrics:
         )
         self._cpu = Counter(
             "nexus_process_cpu_seconds", "Processor time that web processes have used", registry=registry
+        )
+        self._limits_shared = Gauge(
+            "nexus_limits_shared",
+            "1: all processes count limits together, or there is one only; 0: one at least counts alone",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+        self._limits_alone = Counter(
+            "nexus_limits_fallbacks", "How often a process began to count limits alone", registry=registry
         )
         self._in_flight = self._sum("nexus_exchanges_in_flight", "Requests that have begun and not ended")
         self._spooled = self._sum("nexus_spool_exchanges", "Exchanges that have ended and wait for the database")
@@ -68,6 +79,7 @@ class ProcessMetrics:
         measured = self._measure()
         self._show(measured)
         self._show_connections()
+        self._show_limits(standing.now())
         vitals.publish(measured)
 
     def _measure(self) -> Vitals:
@@ -113,6 +125,12 @@ class ProcessMetrics:
         if now.sinks_dropped > self._dropped_before:
             self._sinks_dropped.inc(now.sinks_dropped - self._dropped_before)
             self._dropped_before = now.sinks_dropped
+
+    def _show_limits(self, now: Standing | None) -> None:
+        self._limits_shared.set(1 if now is None or now.alone_since is None else 0)
+        if now is not None and now.fallbacks > self._alone_before:
+            self._limits_alone.inc(now.fallbacks - self._alone_before)
+            self._alone_before = now.fallbacks
 
     def _show_connections(self) -> None:
         """Of this process's pool, which SQLite does not have."""

@@ -53,6 +53,8 @@ class Evaluation:
     rules: frozenset[str] = frozenset()
     """All that there are: what another rule once found is over."""
     findings: list[Finding] = field(default_factory=list)
+    quiet: frozenset[str] = frozenset()
+    """Rules whose incidents end without a word: their time is over, and nobody did anything about it."""
     finished: set[str] = field(default_factory=set)
     """Rules that have said all: only of these is anything absent."""
 
@@ -69,7 +71,8 @@ def evaluate(rules: Sequence[Rule], now: datetime, budget_seconds: float = BUDGE
 
 def look(rules: Sequence[Rule], now: datetime, budget_seconds: float = BUDGET_SECONDS) -> Evaluation:
     """A rule that fails stops no other; one whose turn does not come has said nothing."""
-    evaluation = Evaluation(now, frozenset(rule.name for rule in rules))
+    quiet = frozenset(rule.name for rule in rules if rule.ends_quietly)
+    evaluation = Evaluation(now, frozenset(rule.name for rule in rules), quiet=quiet)
     deadline = time.monotonic() + budget_seconds
     for rule in _in_turn(rules, now):
         if time.monotonic() > deadline:
@@ -120,7 +123,7 @@ def apply(evaluation: Evaluation) -> None:
         _guarded(_found, unresolved.get(key), finding, evaluation.now)
     for key, incident in unresolved.items():
         if key not in found and evaluation.knows(incident):
-            _guarded(_missed, incident, evaluation.now)
+            _guarded(_missed, incident, evaluation.now, incident.rule in evaluation.quiet)
 
 
 def _guarded(change: Callable[..., object], *arguments: Any) -> None:
@@ -195,10 +198,12 @@ def _has_news(incident: Incident, finding: Finding, now: datetime) -> bool:
     return not is_told and now - incident.told_at >= TELL_AGAIN
 
 
-def _missed(incident: Incident, now: datetime) -> None:
+def _missed(incident: Incident, now: datetime, ends_quietly: bool) -> None:
     if now - incident.evaluated_at < APART:
         return
-    if _is_over(incident, now):
+    if _is_over(incident, now) and ends_quietly:
+        _as_read(incident).update(state=State.RESOLVED, resolved_at=now, evaluated_at=now, updated_at=now)
+    elif _is_over(incident, now):
         _step(incident, StepKind.RESOLVED, now, state=State.RESOLVED, resolved_at=now, evaluated_at=now)
     else:
         _as_read(incident).update(misses=min(incident.misses + 1, MISSES), evaluated_at=now)

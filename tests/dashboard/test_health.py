@@ -2,6 +2,7 @@
 
 import threading
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -12,6 +13,8 @@ from pytest_django import Settings
 
 from dashboard import background, health
 from telemetry import taskruns
+from telemetry.limits import standing
+from telemetry.limits.standing import Standing
 from telemetry.metrics import vitals
 from telemetry.metrics.vitals import Vitals
 from telemetry.taskruns import PULSE
@@ -45,7 +48,7 @@ def test_all_is_well(client: Client) -> None:
     assert answer["version"]
     assert answer["uptime"] >= 0
     assert answer["timestamp"].endswith("Z")
-    assert set(answer["checks"]) == {"database", "celery", "record"}
+    assert set(answer["checks"]) == {"database", "celery", "record", "limits"}
     assert answer["checks"]["database"]["response_ms"] >= 0
     assert 0 <= answer["checks"]["celery"]["last_run_seconds_ago"] < 60
     assert 0 <= answer["checks"]["celery"]["queue_wait_seconds"] < 5
@@ -64,6 +67,20 @@ def test_a_worker_that_is_gone_or_busy_degrades(client: Client, settings: Settin
     assert checks(client)["celery"]["status"] == "healthy"
     settings.WORKER_LATE_SECONDS = 0.001
     assert checks(client)["celery"]["status"] == "degraded"
+
+
+def test_limits_that_each_process_counts_alone_degrade(client: Client) -> None:
+    taskruns.began(PULSE, "celery@a", sent_at=time.time())
+    assert checks(client)["limits"] == HEALTHY | {"limits": "one process"}
+    found = Standing(None, 0)
+    standing.told_by(lambda: found)
+    try:
+        assert checks(client)["limits"] == HEALTHY | {"limits": "shared"}
+        found = Standing(datetime(2026, 11, 23, 7, tzinfo=UTC), 1)
+        alone = "per process since 2026-11-23T07:00:00Z"
+        assert checks(client)["limits"] == {"status": "degraded", "limits": alone}
+    finally:
+        standing.told_by(None)
 
 
 def test_without_what_it_asks_it_says_so_and_no_more(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

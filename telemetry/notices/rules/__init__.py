@@ -1,6 +1,8 @@
 """All rules, an idea each in a file of its own."""
 
 from telemetry.notices.rules import (
+    budget_forecast,
+    budget_threshold,
     client_key_expiring,
     credential_expiring,
     credential_limited,
@@ -27,5 +29,6 @@ RULES: tuple[WatchedRule, ...] = (
     process_silent.RULE,
     spool_filling.RULE,
     delivery_failing.RULE,
+    budget_threshold.RULE,
+    budget_forecast.RULE,
 )
-"""Where budgets will enter: a rule for their thresholds and one for their forecast."""

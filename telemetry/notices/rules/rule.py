@@ -18,6 +18,8 @@ class WatchedRule:
     find: Find
     numbers: str = ""
     """What `threshold` and `minimum` mean here."""
+    ends_quietly: bool = False
+    """What it found ends by itself, and nobody is told."""
 
     def __call__(self, now: datetime) -> Iterable[Finding]:
         limits = self.limits()

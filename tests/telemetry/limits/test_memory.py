@@ -106,3 +106,15 @@ def test_what_is_recent_and_not_in_the_record_yet_counts_when_the_record_is_aske
     assert store.recent_now(meter) == {stored.id: 7, waiting.id: 5}
     store.seed_now([Seed(meter, 20, frozenset({stored.id}))])
     assert [use.used for use in store.read_now([meter])] == [25]
+
+
+def test_what_a_long_request_used_in_the_end_counts_for_a_whole_window() -> None:
+    store = MemoryStore(clock := Clock())
+    meter = window(Dimension.OUTPUT_TOKENS, 500)
+    first = want(meter, 0)
+    granted = store.reserve_now(first)
+    assert isinstance(granted, Granted)
+    clock.now_ms += 2 * MINUTE_MS - 1
+    store.settle(Settlement(first, granted.at_ms, (500,)))
+    clock.now_ms += 2
+    assert isinstance(store.reserve_now(want(meter, 0)), Denied)

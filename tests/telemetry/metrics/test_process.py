@@ -11,6 +11,8 @@ from prometheus_client import CollectorRegistry
 
 from accounts.ids import new_id
 from telemetry.conf import RecordConf
+from telemetry.limits import standing
+from telemetry.limits.standing import Standing
 from telemetry.metrics import vitals
 from telemetry.metrics.process import ProcessMetrics
 from telemetry.metrics.vitals import Vitals
@@ -92,6 +94,18 @@ def test_what_the_sinks_missed_only_grows(measured: Measured) -> None:
     measured.metrics.sample([])
     measured.metrics.sample([])
     assert measured("nexus_sinks_dropped_total") == 2
+
+
+def test_it_tells_when_it_counts_limits_alone(measured: Measured) -> None:
+    measured.metrics.sample([])
+    assert (measured("nexus_limits_shared"), measured("nexus_limits_fallbacks_total")) == (1, 0)
+    standing.told_by(lambda: Standing(datetime(2026, 11, 23, tzinfo=UTC), 2))
+    try:
+        measured.metrics.sample([])
+        measured.metrics.sample([])
+    finally:
+        standing.told_by(None)
+    assert (measured("nexus_limits_shared"), measured("nexus_limits_fallbacks_total")) == (0, 2)
 
 
 def test_others_find_it_in_the_cache_until_it_is_silent(measured: Measured) -> None:

@@ -34,6 +34,7 @@ class Scripted:
     name: str = "error_rate"
     before: Callable[[], object] = field(default=lambda: None)
     """What happens while it looks."""
+    ends_quietly: bool = False
 
     def __call__(self, now: datetime) -> Iterable[Finding]:
         self.before()
