@@ -7,12 +7,13 @@ from uuid import UUID
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.http import HttpRequest
-from django_ratelimit.core import get_usage
 
+from accounts.guard import address_of, is_exhausted
 from accounts.models import Membership
 
 KEY_HEADER = "X-Dashboard-Key"
-FAILURES_PER_MINUTE = 30
+WRONG_KEYS = "30/m"
+"""From one address."""
 VIEW_BODIES = "telemetry.view_bodyrow"
 
 
@@ -39,11 +40,16 @@ def viewer_of(request: HttpRequest) -> Viewer:
     """Raises AccessRefused. A key that is presented has to be right, whatever session comes with it."""
     presented = request.headers.get(KEY_HEADER)
     if presented is not None:
-        return _by_key(request, presented)
-    user = request.user
-    if isinstance(user, User) and user.is_active and user.is_staff:
-        return _by_session(user)
-    raise AccessRefused(_who(user))
+        viewer, caller = _by_key(request, presented), "the dashboard's key"
+    else:
+        user = request.user
+        if not (isinstance(user, User) and user.is_active and user.is_staff):
+            raise AccessRefused(_who(user))
+        viewer, caller = _by_session(user), f"user {user.pk}"
+    rate = settings.DASHBOARD_RATE
+    if rate and is_exhausted(request, "dashboard", rate, caller, counts=True):
+        raise TooManyTries(f"More requests than DASHBOARD_RATE allows ({rate}). Wait a minute, then try again.")
+    return viewer
 
 
 def may_scrape(request: HttpRequest) -> bool:
@@ -60,14 +66,15 @@ def _is_same(presented: str, expected: str) -> bool:
 
 
 def _by_key(request: HttpRequest, presented: str) -> Viewer:
-    if _failures(request) >= FAILURES_PER_MINUTE:
+    address = address_of(request)
+    if is_exhausted(request, "dashboard-key", WRONG_KEYS, address, counts=False):
         raise TooManyTries(f"Too many wrong keys in {KEY_HEADER} from this address. Wait a minute, then try again.")
     expected: str = settings.DASHBOARD_API_KEY
     if not expected:
         raise AccessRefused(f"{KEY_HEADER} opens nothing here: DASHBOARD_API_KEY is not set. Sign in at /admin/.")
     if _is_same(presented, expected):
         return EVERYTHING
-    _failures(request, one_more=True)
+    is_exhausted(request, "dashboard-key", WRONG_KEYS, address, counts=True)
     raise AccessRefused(f"The key in {KEY_HEADER} is not the one in DASHBOARD_API_KEY.")
 
 
@@ -82,11 +89,3 @@ def _who(user: AbstractBaseUser | AnonymousUser) -> str:
     if user.is_authenticated:
         return "This account may not read the record: that takes an active member of staff."
     return f"Send the dashboard's key as {KEY_HEADER}, or sign in at /admin/."
-
-
-def _failures(request: HttpRequest, *, one_more: bool = False) -> int:
-    """Of the last minute, from this address. Without its cache nobody is let in: then it is the limit."""
-    usage = get_usage(request, "dashboard-key", key="ip", rate=f"{FAILURES_PER_MINUTE}/m", increment=one_more)
-    if usage is None:  # RATELIMIT_ENABLE is off
-        return 0
-    return FAILURES_PER_MINUTE if usage["limit"] == 0 else int(usage["count"])

@@ -16,7 +16,19 @@ from ninja.security import APIKeyHeader
 from accounts.access import KEY_HEADER, AccessRefused, TooManyTries, Viewer, viewer_of
 from dashboard import detail, figures, limits, queries, system
 from dashboard.export import export
-from dashboard.filters import Breakdown, Export, Figures, Filters, NotAsked, OfDomain, OfWhom, Page, Series, Span
+from dashboard.filters import (
+    Breakdown,
+    Export,
+    Figures,
+    Filters,
+    NotAsked,
+    OfDomain,
+    OfWhom,
+    Page,
+    Refusals,
+    Series,
+    Span,
+)
 from dashboard.ledger import proof
 from dashboard.sums import in_usd
 from telemetry.timelimit import TookTooLong, time_limited
@@ -164,23 +176,27 @@ def stats_choices(request: HttpRequest, asked: Query[Figures]) -> Any:
     return _of(hours) | found
 
 
-@api.get("/api/limits", tags=["limits"], summary="What applies to each client key, and how full it is now")
+@api.get("/api/limits", tags=["limits"], summary="Rate limits, where each is set, and how full it is now")
 def show_limits(request: HttpRequest, asked: Query[OfWhom]) -> Any:
     asked.refuse_others(request)
-    return {"status": "ok", **limits.of_keys(_viewer(request), asked)}
+    with time_limited():
+        return {"status": "ok", **limits.limits(_viewer(request), asked)}
 
 
-@api.get("/api/budgets", tags=["limits"], summary="What is spent of each budget in its period")
+@api.get("/api/budgets", tags=["limits"], summary="What is spent of each budget in its period, and when it will end")
 def show_budgets(request: HttpRequest, asked: Query[OfDomain]) -> Any:
     asked.refuse_others(request)
-    return {"status": "ok", **limits.budgets(_viewer(request), asked)}
+    with time_limited():
+        return {"status": "ok", **limits.budgets(_viewer(request), asked)}
 
 
-@api.get("/api/limits/refusals", tags=["limits"], summary="Requests that a limit, budget or rule refused, by its name")
-def show_refusals(request: HttpRequest, asked: Query[Span]) -> Any:
+@api.get(
+    "/api/limits/refusals", tags=["limits"], summary="What limits, budgets and rules refused, in all and over time"
+)
+def show_refusals(request: HttpRequest, asked: Query[Refusals]) -> Any:
     asked.refuse_others(request)
     with time_limited():
-        return {"status": "ok", "refusals": limits.refusals(_viewer(request), asked)}
+        return {"status": "ok", **limits.refusals(_viewer(request), asked)}
 
 
 @api.get("/api/ledger", tags=["figures"], summary="The proof that nothing is lost")

@@ -117,6 +117,13 @@ class OfDomain(Asked):
 
 class OfWhom(OfDomain):
     key: Text | None = Field(None, description="A client key's id, or its exact name.")
+    credential: Text | None = Field(None, description="A credential's id, or its exact name.")
+
+
+class Refusals(Span):
+    until: Moment | None = Field(None, description="Before this moment; ISO 8601 with a zone. Default: now.")
+    key: Text | None = Field(None, description="A client key's id, or its exact name.")
+    step: Step = Field(Step.HOUR, description="Of the points over time.")
 
 
 class Figures(Span):

@@ -5,6 +5,7 @@ Every reader takes the name, a default and one line of help; what was read is ke
 """
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -93,6 +94,19 @@ def networks(name: str, *, help: str) -> tuple[Network, ...]:
         return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
 
     return _read(name, (), parse, "use networks such as 10.0.0.0/8, separated by commas", f"{help}, comma separated")
+
+
+def rate(name: str, default: str, *, help: str) -> str:
+    """How many in a second, minute, hour or day, such as 600/m; `none`: no limit."""
+
+    def parse(value: str) -> str:
+        if value.lower() == "none":
+            return ""
+        if not re.fullmatch(r"[1-9][0-9]*/[0-9]*[smhd]", value):
+            raise ValueError
+        return value
+
+    return _read(name, default, parse, "use a rate such as 600/m, or none", help)
 
 
 def url(name: str, default: str, *, help: str, schemes: tuple[str, ...] = ("http", "https")) -> str:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 
-from asgiref.sync import sync_to_async
 from django.conf import settings
 
 from telemetry.limits import reading
@@ -23,10 +22,10 @@ class Limiting:
         """*running*: what holds places and money now."""
         memory = MemoryStore()
         self._shared = FallbackStore(SharedStore(settings.REDIS_URL), memory, running) if settings.REDIS_URL else None
-        self._file = None if self._shared else StateFile(settings.NEXUS_DATA, memory)
+        self._file = None if self._shared else StateFile(memory, settings.NEXUS_DATA)
         self.store: Store = self._shared or memory
         self.seeding = Seeding(self.store)
-        reading.serve_from(None if self._shared else memory)
+        self._memory = memory
         self._tasks: list[asyncio.Task[None]] = []
         self._sharing: asyncio.Task[None] | None = None
 
@@ -34,8 +33,9 @@ class Limiting:
         if self._shared is not None:
             self._sharing = asyncio.create_task(self._shared.run())
         if self._file is not None:
-            await sync_to_async(self._file.restore, thread_sensitive=False)()
+            self._file.open()
             self._tasks.append(asyncio.create_task(self._file.run()))
+        reading.count_here(self._memory)
         self._tasks.append(asyncio.create_task(self.seeding.run()))
 
     async def stop(self) -> None:
@@ -43,8 +43,9 @@ class Limiting:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        reading.count_nowhere()
         if self._file is not None:
-            await self._file.write()
+            self._file.close()
         if self._shared is not None and self._sharing is not None:
             self._shared.stop()
             with contextlib.suppress(TimeoutError):

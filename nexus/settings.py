@@ -46,6 +46,12 @@ if DEBUG and not (SECRET_KEY and NEXUS_ENCRYPTION_KEYS):
     SECRET_KEY = SECRET_KEY or _keys["secret_key"]
     NEXUS_ENCRYPTION_KEYS = NEXUS_ENCRYPTION_KEYS or _keys["encryption_keys"]
 DASHBOARD_API_KEY = env.secret("DASHBOARD_API_KEY", help="Opens the query API for scripts; none: sessions only")
+DASHBOARD_RATE = env.rate(
+    "DASHBOARD_RATE", "600/m", help="Requests to the query API by one key or person, such as 600/m; none: no limit"
+)
+CLIENT_SETUP = NEXUS_DATA / env.text(
+    "CLIENT_SETUP_DIR", "client-setup", help="Folder of files that anybody may fetch from /client-setup/"
+)
 METRICS_TOKEN = env.secret("METRICS_TOKEN", help="Bearer token that opens /metrics for scrapers; none: they need a key")
 if METRICS_TOKEN and len(METRICS_TOKEN) < 16:
     raise ImproperlyConfigured(

@@ -11,13 +11,15 @@ import click
 from nexus.commands.setup import setup
 
 if TYPE_CHECKING:
-    from accounts.facts import ClientKeyFacts, Snapshot
     from accounts.models import ClientKey
-    from telemetry.limits.overview import Line, Overview
+    from telemetry.limits.lines import Line
+    from telemetry.limits.overview import Overview
 
 UNKNOWN_KEY = 2
 NAMED_MAX = 10
-BAR = 12
+WIDTH, GAP, LEAST = 100, 2, 10
+NAMES = (1, 2)
+"""Columns that hold what people call things."""
 
 
 @click.command("limits")
@@ -44,16 +46,15 @@ def limits(name: str, as_json: bool, watch: bool) -> None:
 
 
 def _report(name: str, *, as_json: bool) -> str:
-    from accounts.register import load
     from telemetry.limits import overview
+    from telemetry.limits.rules import rules_of
 
-    row = _found(name)
-    snapshot = load()
-    key = next(each for each in overview.keys_of(snapshot) if each.id == row.id)
-    found = overview.of_key(snapshot, key)
+    key = _found(name)
+    found = overview.of_key(key)
     if as_json:
-        return json.dumps(_as_dict(row, key, found), indent=2, default=str)
-    return "\n".join([*_head(row, key, snapshot), "", *_table(found), "", f"Figures: {found.source}."])
+        return json.dumps(_as_dict(key, found), indent=2, default=_plain)
+    head = f"Client key {key.name} ({key.masked}) of {key.domain.host}: {key.state}"
+    return "\n".join([head, *rules_of(key), "", *_tables(found), *_defaults(found), found.reading.sentence])
 
 
 def _found(name: str) -> "ClientKey":
@@ -82,47 +83,87 @@ def _end(sentence: str, rows: "list[ClientKey]") -> NoReturn:
     raise SystemExit(UNKNOWN_KEY)
 
 
-def _head(row: "ClientKey", key: "ClientKeyFacts", snapshot: "Snapshot") -> list[str]:
-    rules = [f"Client key {row.name} ({row.masked}) of {row.domain.host}: {row.state}"]
-    for whose, patterns in (("The key", key.allowed_models), ("Its domain", key.domain.allowed_models)):
-        if patterns:
-            rules.append(f"{whose} may use only: {', '.join(patterns)}")
-    rules.append(f"Models without a price: {key.unpriced.label}")
-    waits = (
-        f"a request waits up to {key.max_wait_seconds} s" if key.max_wait_seconds else "a request is refused at once"
-    )
-    return [*rules, f"Where a limit is reached: {waits}"]
-
-
-def _table(found: "Overview") -> list[str]:
+def _tables(found: "Overview") -> list[str]:
     if not found.lines:
-        return ["Nothing is limited."]
-    cells = [("Limit", "Of", "Used", "Limit", "", "Full", "Free again", "Set by"), *map(_cells, found.lines)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    right = (2, 3, 5)
-    return [
-        "  ".join(
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in cells
-    ]
+        return ["Nothing is limited.", ""]
+    counting = [_counting(line) for line in found.counting]
+    others = [_other(line) for line in found.others]
+    heads = ("Limit", "Of", "Models", "Used", "Limit", "Full", "Free (UTC)", "Set by")
+    tables = [*_table([heads, *counting], right=(3, 4, 5)), ""] if counting else []
+    if others:
+        tables += [
+            "Not counted:",
+            *_table([("Limit", "Of", "Models", "Limit", "Why", "Set by"), *others], right=(3,)),
+            "",
+        ]
+    return tables
 
 
-def _cells(line: "Line") -> tuple[str, ...]:
+def _defaults(found: "Overview") -> list[str]:
+    """Where they are set."""
+    named = [line.origin.words for line in found.lines if line.origin.kind == "environment"]
+    return [f"Defaults are set by {', '.join(named)}."] if named else []
+
+
+def _table(cells: list[tuple[str, ...]], right: tuple[int, ...]) -> list[str]:
+    """At most as wide as `WIDTH`: names are cut first, the longest of them most."""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    texts = [column for column in range(len(widths)) if column not in right]
+    for _ in range(max(0, sum(widths) + GAP * (len(widths) - 1) - WIDTH)):
+        cut = [column for column in NAMES if widths[column] > LEAST] or texts
+        widths[max(cut, key=lambda column: widths[column])] -= 1
+    return [_row(row, widths, right) for row in cells]
+
+
+def _row(cells: tuple[str, ...], widths: list[int], right: tuple[int, ...]) -> str:
+    shown = [cell if len(cell) <= width else f"{cell[: width - 1]}…" for cell, width in zip(cells, widths, strict=True)]
+    sides = [each.rjust if column in right else each.ljust for column, each in enumerate(shown)]
+    return (" " * GAP).join(side(width) for side, width in zip(sides, widths, strict=True)).rstrip()
+
+
+def _counting(line: "Line") -> tuple[str, ...]:
     full = "" if line.percent is None else f"{line.percent}%"
-    filled = min(BAR, round(BAR * (line.percent or 0) / 100))
-    bar = "#" * filled + "." * (BAR - filled)
-    return (line.what, line.meter.label, line.used_text, line.limit_text, bar, full, line.frees, line.origin)
+    frees = line.frees.partition("-")[2] if line.meter.account and line.frees_at else line.frees
+    return (*_who(line), line.used_text, line.limit_text, full, frees, _set_by(line))
 
 
-def _as_dict(row: "ClientKey", key: "ClientKeyFacts", found: "Overview") -> dict[str, Any]:
+def _other(line: "Line") -> tuple[str, ...]:
+    return (*_who(line), line.limit_text, line.why_not, _set_by(line))
+
+
+def _who(line: "Line") -> tuple[str, str, str]:
+    return line.what, _of(line), line.meter.model_pattern or "all"
+
+
+def _of(line: "Line") -> str:
+    """The key and its domain are named above."""
+    if line.person:
+        return f"{line.meter.scope} {line.person}"
+    if line.meter.account is not None:
+        return f"budget {line.meter.label}"
+    names = {"key": "the key", "domain": "its domain", "all": "everything"}
+    return names.get(line.meter.scope, line.meter.label)
+
+
+def _set_by(line: "Line") -> str:
+    return "default" if line.origin.kind == "environment" else "admin"
+
+
+def _as_dict(key: "ClientKey", found: "Overview") -> dict[str, Any]:
+    from accounts.modelrules import model_patterns
+    from telemetry.limits.rules import rules_of
+
     return {
-        "key": {"id": row.id, "name": row.name, "domain": row.domain.host, "state": row.state},
-        "allowed_models": {"key": key.allowed_models, "domain": key.domain.allowed_models},
-        "unpriced_models": key.unpriced.value,
-        "max_wait_seconds": key.max_wait_seconds,
+        "key": {"id": key.id, "name": key.name, "domain": key.domain.host, "state": key.state},
+        "allowed_models": {
+            "key": model_patterns(key.allowed_models),
+            "domain": model_patterns(key.domain.allowed_models),
+        },
+        "rules": rules_of(key),
         "limits": [line.as_dict() for line in found.lines],
-        "figures": found.source,
-        "is_live": found.is_live,
+        "figures": found.reading.as_dict(),
     }
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

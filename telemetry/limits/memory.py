@@ -3,16 +3,14 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from itertools import islice
 from uuid import UUID
 
-import msgspec
-
 from telemetry.limits.meters import LEASE_MS, Dimension, Meter
+from telemetry.limits.state import FORMAT, MeterState, State
 from telemetry.limits.store import Denied, Granted, Reply, Seed, Settlement, Unknown, Use, Want
 from telemetry.limits.windows import Window
 
-T = TypeVar("T")
 RECENT_MS = 120_000
 SWEEP_MS = 60_000
 """How often meters are looked through for those that count nothing any more."""
@@ -22,6 +20,10 @@ METERS_MAX = 200_000
 """Names of users and sessions come from outside. Beyond it those go that were not used for longest."""
 SOON_MS = 1000
 """When to try again where only running requests hold what is wanted."""
+
+
+_SOMEBODY = UUID(int=0)
+"""Holds what others hold, where it is not told who."""
 
 
 def wall_clock_ms() -> int:
@@ -92,22 +94,6 @@ class Purse:
         return (self.spent or 0) + self.leases.total
 
 
-class WindowState(msgspec.Struct, frozen=True):
-    newest: int
-    slots: dict[int, int]
-
-
-class State(msgspec.Struct, frozen=True):
-    """What is used, as it can be written down. Places are not in it: who held them is gone with its process."""
-
-    at_ms: int
-    windows: dict[str, WindowState]
-    spent: dict[str, int]
-    """Of budgets, by the keys of their meters: to be looked at. Who serves next asks the record."""
-    held: dict[str, int]
-    """Of places and of money, to be looked at."""
-
-
 class MemoryStore:
     is_shared = False
 
@@ -120,8 +106,8 @@ class MemoryStore:
         """When each meter was last used, the one longest ago first."""
         self._unverified: dict[str, Meter] = {}
         self._swept_at_ms = 0
-        self.has_changed = False
-        """Since the state was last written down."""
+        self.changes = 0
+        """Grows whenever something is counted."""
 
     async def reserve(self, want: Want) -> Reply:
         return self.reserve_now(want)
@@ -136,6 +122,7 @@ class MemoryStore:
         for index, (meter, amount) in enumerate(zip(want.meters, want.amounts, strict=True)):
             if (denied := self._denied(index, meter, amount, now_ms)) is not None:
                 return denied
+        self.changes += 1
         used = [
             self._take(meter, amount, want.id, now_ms) for meter, amount in zip(want.meters, want.amounts, strict=True)
         ]
@@ -143,7 +130,7 @@ class MemoryStore:
 
     def settle(self, settlement: Settlement) -> None:
         want, now_ms = settlement.want, self._now_ms()
-        self.has_changed = True
+        self.changes += 1
         for meter, asked, used in zip(want.meters, want.amounts, settlement.used, strict=True):
             if meter.is_window:
                 self._correct(meter, used - asked, settlement.granted_at_ms, now_ms)
@@ -158,6 +145,7 @@ class MemoryStore:
 
     def renew_now(self, running: Sequence[Want]) -> None:
         now_ms = self._now_ms()
+        self.changes += len(running)
         for want in running:
             for meter, amount in zip(want.meters, want.amounts, strict=True):
                 if not meter.is_window:
@@ -185,6 +173,7 @@ class MemoryStore:
 
     def seed_now(self, seeds: Iterable[Seed]) -> None:
         for seed in seeds:
+            self.changes += 1
             purse = self._purse(seed.meter)
             missing = sum(cost for _, request_id, cost in purse.recent if request_id not in seed.included)
             purse.spent = seed.spent + missing
@@ -201,23 +190,34 @@ class MemoryStore:
         now_ms = self._now_ms()
         return [self._use(meter, now_ms) for meter in meters]
 
-    def state(self, keys: Iterable[str] | None = None) -> State:
-        """Of the meters with these keys, else of all. Any thread may ask: each figure for itself is right."""
-        windows = _chosen(self._windows, keys)
-        purses = _chosen(self._purses, keys)
-        held = {key: purse.leases.total for key, purse in purses}
-        return State(
-            at_ms=self._now_ms(),
-            windows={key: WindowState(window.newest, dict(window.slots)) for key, window in windows},
-            spent={key: purse.spent for key, purse in purses if purse.spent is not None},
-            held=held | {key: leases.total for key, leases in _chosen(self._places, keys)},
-        )
+    # --- Kept over a restart, and shown to others -----------------------------------------------------------------
 
-    def restore(self, state: State) -> None:
-        """The windows: what is spent is for the record to say."""
-        for key, kept in state.windows.items():
-            window = self._windows[key] = Window()
-            window.slots, window.newest, window.total = dict(kept.slots), kept.newest, sum(kept.slots.values())
+    def state(self, most: int) -> State:
+        """Of the meters that were used last."""
+        now_ms = self._now_ms()
+        meters = [self._seen[key][0] for key in islice(reversed(self._seen), most)]
+        return State(FORMAT, now_ms, [self._state_of(meter, now_ms) for meter in meters])
+
+    def restore(self, state: State, *, with_running: bool = False) -> None:
+        """Windows only: what ran has ended with its process, and money is for the record to say. *with_running*: all of
+        it, to be looked at."""
+        for each in reversed(state.meters):
+            meter = Meter(key=each.key, dimension=each.dimension, limit=0, window_ms=each.window_ms, scope="", label="")
+            if meter.is_window and each.slots:
+                self._window(meter, state.at_ms).restore(each.slots)
+            elif with_running and not meter.is_window:
+                self._leases(meter).hold(_SOMEBODY, each.held, state.at_ms)
+                if meter.dimension is Dimension.MONEY:
+                    self._purse(meter).spent = each.spent
+
+    def _state_of(self, meter: Meter, now_ms: int) -> MeterState:
+        if meter.is_window:
+            slots = dict(self._window(meter, now_ms).slots)
+            return MeterState(meter.key, meter.dimension, meter.window_ms, slots, None, 0)
+        leases = self._leases(meter)
+        leases.expire(now_ms)
+        spent = self._purse(meter).spent if meter.dimension is Dimension.MONEY else None
+        return MeterState(meter.key, meter.dimension, 0, {}, spent, leases.total)
 
     # --- One meter at a time ------------------------------------------------------------------------------------
 
@@ -256,6 +256,8 @@ class MemoryStore:
         self._saw(meter, now_ms)  # it may have run for longer than an unused window is kept
 
     def _use(self, meter: Meter, now_ms: int) -> Use:
+        if meter.key not in self._seen:  # whoever looks leaves no trace
+            return Use(meter, 0, is_known=meter.account is None or meter.is_lazy)
         if meter.is_window:
             window = self._window(meter, now_ms)
             frees_in_ms = window.frees_at_slot(meter.limit - 1) * meter.slot_ms - now_ms
@@ -301,7 +303,6 @@ class MemoryStore:
     # --- Tidying ------------------------------------------------------------------------------------------------
 
     def _saw(self, meter: Meter, now_ms: int) -> None:
-        self.has_changed = True
         self._seen.pop(meter.key, None)
         self._seen[meter.key] = (meter, now_ms)
 
@@ -313,13 +314,6 @@ class MemoryStore:
             if not self._places.get(key) and not ((purse := self._purses.get(key)) and purse.leases):
                 for kept in (self._seen, self._windows, self._places, self._purses, self._unverified):
                     kept.pop(key, None)
-
-
-def _chosen(found: dict[str, T], keys: Iterable[str] | None) -> list[tuple[str, T]]:
-    """As a list, made in one step: the dict may change meanwhile."""
-    if keys is None:
-        return list(found.items())
-    return [(key, value) for key in keys if (value := found.get(key)) is not None]
 
 
 def _kept_ms(meter: Meter) -> int:

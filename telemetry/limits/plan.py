@@ -38,7 +38,7 @@ class Plan(msgspec.Struct, frozen=True):
         if not self.by_person:
             return self.meters
         named = ((budget, user_id if budget.each == "user" else session_id) for budget in self.by_person)
-        return (*self.meters, *(of_person(budget, key, name, now) for budget, name in named if name))
+        return (*self.meters, *(of_person(budget, name, now) for budget, name in named if name))
 
 
 class Plans:
@@ -67,12 +67,12 @@ class Plans:
     def _plan(
         self, snapshot: Snapshot, key: ClientKeyFacts, credential_id: UUID | None, model: str, now: datetime
     ) -> Plan:
-        limits = [limit for limit in snapshot.limits if is_about(limit, key, credential_id)]
+        limits = [limit for limit in snapshot.limits if _is_about(limit, key, credential_id)]
         budgets = [budget for budget in snapshot.budgets if pays(budget, key)]
         meters = [
             *defaults(self._conf, limits, key),
             *(meter for limit in limits if _is_for(limit, model) for meter in meters_of(limit)),
-            *(of_budget(budget, key, now) for budget in budgets if budget.each in ("", "key")),
+            *(of_budget(budget, key.id, now) for budget in budgets if budget.each in ("", "key")),
         ]
         bounded = [budget for budget in budgets if budget.max_request_usd is not None]
         return Plan(
@@ -86,12 +86,12 @@ def defaults(conf: LimitsConf, limits: Iterable[LimitFacts], key: ClientKeyFacts
     """Of a key, and of a domain, that has no limit of its own for all models."""
     own = {limit.client_key_id or limit.domain_id for limit in limits if not limit.model_pattern}
     if key.id not in own:
-        yield from _of_default(conf.client_key, "key", key.id, f"client key {key.name}")
+        yield from of_default(conf.client_key, "key", key.id, f"client key {key.name}")
     if key.domain.id not in own:
-        yield from _of_default(conf.domain, "domain", key.domain.id, f"domain {key.domain.host}")
+        yield from of_default(conf.domain, "domain", key.domain.id, f"domain {key.domain.host}")
 
 
-def is_about(limit: LimitFacts, key: ClientKeyFacts, credential_id: UUID | None) -> bool:
+def _is_about(limit: LimitFacts, key: ClientKeyFacts, credential_id: UUID | None) -> bool:
     if limit.client_key_id is not None:
         return limit.client_key_id == key.id
     if limit.credential_id is not None:
@@ -134,7 +134,7 @@ def _scope_of(limit: LimitFacts) -> str:
     return "all" if limit.domain_id is None else "domain"
 
 
-def _of_default(default: DefaultLimit, scope: str, owner_id: UUID, label: str) -> Iterator[Meter]:
+def of_default(default: DefaultLimit, scope: str, owner_id: UUID, label: str) -> Iterator[Meter]:
     for dimension, value in ((Dimension.REQUESTS, default.max_requests), (Dimension.TOKENS, default.max_tokens)):
         if value:
             key = f"default:{owner_id}:{dimension}:{default.window_ms}"
@@ -158,9 +158,9 @@ def _window(
 # --- Money ------------------------------------------------------------------------------------------------------------
 
 
-def of_budget(budget: BudgetFacts, key: ClientKeyFacts, now: datetime) -> Meter:
+def of_budget(budget: BudgetFacts, key_id: UUID | None, now: datetime) -> Meter:
     """Of one that its requests have together, or that each key has."""
-    owner = key.id if budget.each == "key" else budget.client_key_id
+    owner = key_id if budget.each == "key" else budget.client_key_id
     starts_at, ends_at = period_of(budget.period, now, budget.starts_at)
     account = Account(
         budget_id=budget.id,
@@ -173,7 +173,7 @@ def of_budget(budget: BudgetFacts, key: ClientKeyFacts, now: datetime) -> Meter:
     return _money(budget, account, scope, "")
 
 
-def of_person(budget: BudgetFacts, key: ClientKeyFacts, name: str, now: datetime) -> Meter:
+def of_person(budget: BudgetFacts, name: str, now: datetime) -> Meter:
     starts_at, ends_at = period_of(budget.period, now, budget.starts_at)
     account = Account(
         budget_id=budget.id,

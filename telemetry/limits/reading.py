@@ -1,64 +1,136 @@
-"""How full meters are, for whoever looks: the serving process at its own memory, others at what it wrote down, and all
-at Redis where that is shared."""
+"""How full meters are, for whoever shows it: pages, commands and metrics. Nothing here is on the way of a request.
 
+With Redis it is asked. Without, the meters are in the memory of the one process that serves: what runs in that process
+asks there, and others read the file that it writes."""
+
+import asyncio
+import logging
+import threading
 from collections.abc import Sequence
+from concurrent.futures import Future
 from datetime import UTC, datetime
-from typing import NamedTuple
+from enum import StrEnum
+from typing import Any
 
+import msgspec
 from django.conf import settings
 from redis.exceptions import RedisError
 
-from telemetry.limits import asking, statefile
-from telemetry.limits.memory import MemoryStore, State
-from telemetry.limits.meters import Dimension, Meter
+from telemetry.limits.asking import read_now
+from telemetry.limits.memory import MemoryStore
+from telemetry.limits.meters import Meter
+from telemetry.limits.statefile import is_served, read_state
 from telemetry.limits.store import Use
 
-_serving: MemoryStore | None = None
+logger = logging.getLogger(__name__)
+
+ANSWER_SECONDS = 1.0
 
 
-class Reading(NamedTuple):
+class Source(StrEnum):
+    """Where figures are from."""
+
+    REDIS = "redis"
+    PROCESS = "process"
+    ALONE = "alone"
+    FILE = "file"
+    LEFT = "left"
+    NOBODY = "nobody"
+
+
+SENTENCES = {
+    Source.REDIS: "From Redis, where all processes count.",
+    Source.PROCESS: "From the process that serves.",
+    Source.ALONE: "Redis does not answer: each process counts for itself, and these are the counts of one of them.",
+    Source.FILE: "From the file of the process that serves, written {age} ago.",
+    Source.LEFT: "Nobody serves now. From the file of the process that served last, written {age} ago.",
+    Source.NOBODY: "Nobody serves now, and nothing is counted.",
+}
+
+
+class Reading(msgspec.Struct, frozen=True):
     uses: list[Use]
-    source: str
-    """Where it is from, in words."""
-    is_live: bool = True
+    source: Source
+    age_seconds: float = 0.0
+    """Of a file: since something was counted last, as nothing is written where nothing changes."""
+
+    @property
+    def sentence(self) -> str:
+        return SENTENCES[self.source].format(age=_age(self.age_seconds))
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"source": self.source.value, "age_seconds": round(self.age_seconds, 1), "sentence": self.sentence}
 
 
-def serve_from(store: MemoryStore | None) -> None:
-    """Says whose memory counts in this process."""
-    global _serving
-    _serving = store
+class Here(msgspec.Struct, frozen=True):
+    """The store of this process. It belongs to the thread of its event loop, as nothing in it is locked."""
+
+    store: MemoryStore
+    loop: asyncio.AbstractEventLoop
+    thread_id: int
+
+    def read(self, meters: Sequence[Meter]) -> list[Use]:
+        """Has the event loop look, between two requests. Raises TimeoutError, or RuntimeError if it is closed."""
+        if threading.get_ident() == self.thread_id:
+            return self.store.read_now(meters)
+        answer: Future[list[Use]] = Future()
+        self.loop.call_soon_threadsafe(lambda: answer.set_result(self.store.read_now(meters)))
+        return answer.result(ANSWER_SECONDS)
 
 
-def uses(meters: Sequence[Meter]) -> Reading:
-    """Never raises: where nobody can say, nothing is known."""
+_here: Here | None = None
+
+
+def count_here(store: MemoryStore) -> None:
+    """Said by the process that serves, in its event loop."""
+    global _here
+    _here = Here(store, asyncio.get_running_loop(), threading.get_ident())
+
+
+def count_nowhere() -> None:
+    global _here
+    _here = None
+
+
+def uses(meters: Sequence[Meter]) -> list[Use]:
+    return read(meters).uses
+
+
+def read(meters: Sequence[Meter]) -> Reading:
+    """In the same order. Not to be called in the event loop where there is Redis: it waits for the answer."""
     if settings.REDIS_URL:
         try:
-            return Reading(asking.read_now(meters), "shared by all processes, from Redis")
-        except (RedisError, OSError):
-            return _unknown(meters, "Redis does not answer: each process counts for itself until it does")
-    if _serving is not None:
-        return Reading(_of(_serving.state([meter.key for meter in meters]), meters), "of the one serving process")
-    if (state := statefile.read(settings.NEXUS_DATA)) is None:
-        return _unknown(meters, "no process has served here yet")
-    return Reading(_of(state, meters), f"as the serving process wrote it down {_ago(state)} s ago")
+            return Reading(read_now(meters) if meters else [], Source.REDIS)
+        except (RedisError, OSError) as error:
+            logger.debug("Redis cannot be asked for limits: %s", type(error).__name__)
+            return _in_memory(meters, Source.ALONE) or _nothing(meters)
+    return _in_memory(meters, Source.PROCESS) or _from_file(meters)
 
 
-def _of(state: State, meters: Sequence[Meter]) -> list[Use]:
+def _in_memory(meters: Sequence[Meter], source: Source) -> Reading | None:
+    if _here is None:
+        return None
+    try:
+        return Reading(_here.read(meters), source)
+    except (TimeoutError, RuntimeError):  # the process is about to end
+        return None
+
+
+def _from_file(meters: Sequence[Meter]) -> Reading:
+    state = read_state(settings.NEXUS_DATA)
+    if state is None:
+        return _nothing(meters)
     store = MemoryStore()
-    store.restore(state)
-    return [use if use.meter.is_window else _noted(use.meter, state) for use in store.read_now(meters)]
+    store.restore(state, with_running=True)
+    age = max(0.0, datetime.now(UTC).timestamp() - state.at_ms / 1000)
+    return Reading(store.read_now(meters), Source.FILE if is_served(settings.NEXUS_DATA) else Source.LEFT, age)
 
 
-def _noted(meter: Meter, state: State) -> Use:
-    held, spent = state.held.get(meter.key, 0), state.spent.get(meter.key)
-    if meter.dimension is Dimension.CONCURRENT:
-        return Use(meter, held, held)
-    return Use(meter, (spent or 0) + held, held, is_known=spent is not None)
+def _nothing(meters: Sequence[Meter]) -> Reading:
+    return Reading([Use(meter, 0, is_known=meter.account is None) for meter in meters], Source.NOBODY)
 
 
-def _unknown(meters: Sequence[Meter], why: str) -> Reading:
-    return Reading([Use(meter, 0, is_known=False) for meter in meters], why, is_live=False)
-
-
-def _ago(state: State) -> int:
-    return max(0, round(datetime.now(UTC).timestamp() - state.at_ms / 1000))
+def _age(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"

@@ -35,6 +35,12 @@ class Window:
         else:
             self.slots.pop(slot, None)
 
+    def restore(self, slots: dict[int, int]) -> None:
+        """As they were; what has fallen out since then does so when time goes on."""
+        self.slots = dict(sorted(slots.items()))
+        self.total = sum(slots.values())
+        self.newest = max(slots)
+
     def frees_at_slot(self, room: int) -> int:
         """The first slot at which the total is at most *room*, if nothing else comes."""
         total, at = self.total, self.newest
