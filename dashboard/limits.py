@@ -93,7 +93,8 @@ def _lines(viewer: Viewer, asked: OfWhom) -> list[Line]:
     found = [line for key in keys for line in book.of_key(key, now)]
     found += [line for domain in domains for line in book.of_domain(domain, now)]
     found += book.of_credentials() if domains else ()
-    return [*found, *book.of_all(now)] if viewer.domain_ids is None and (keys or _sees_all(viewer, asked)) else found
+    is_found = bool(domains) if asked.key is None else bool(keys)
+    return [*found, *book.of_all(now)] if viewer.domain_ids is None and is_found else found
 
 
 def _domains(viewer: Viewer, asked: OfDomain) -> list[Domain]:

@@ -6,6 +6,7 @@ from dashboard.collectors.deliveries import DeliveryCollector
 from dashboard.collectors.exports import ExportCollector
 from dashboard.collectors.incidents import IncidentCollector
 from dashboard.collectors.ledger import LedgerCollector
+from dashboard.collectors.limits import LimitCollector
 from dashboard.collectors.queue import QueueCollector
 from dashboard.collectors.rollups import RollupCollector
 from dashboard.collectors.tasks import TaskCollector
@@ -16,6 +17,7 @@ COLLECTORS = (
     Asked("incidents", IncidentCollector()),
     Asked("deliveries", DeliveryCollector()),
     Asked("exports", ExportCollector()),
+    Asked("limits", LimitCollector()),
     Asked("queue", QueueCollector(), of=CACHE),
     Asked("tasks", TaskCollector(), of=CACHE),
 )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -141,7 +142,12 @@ class Line:
 
     def amount(self, number: int) -> str:
         """In the unit of its meter."""
-        return f"${as_usd(number):,.2f}" if self.meter.dimension is Dimension.MONEY else f"{number:,}"
+        return dollars(as_usd(number)) if self.meter.dimension is Dimension.MONEY else f"{number:,}"
+
+
+def dollars(usd: Decimal) -> str:
+    """With more places where it is less than a dollar."""
+    return f"${usd:,.4f}" if 0 < usd < 1 and usd != round(usd, 2) else f"${usd:,.2f}"
 
 
 def span(seconds: float) -> str:

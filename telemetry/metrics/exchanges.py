@@ -7,7 +7,7 @@ from typing import NamedTuple
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from accounts.facts import Snapshot
-from telemetry.metrics.labels import Domains, Models, status_class
+from telemetry.metrics.labels import Domains, Models, refused_by, status_class
 from telemetry.money.pricing import PriceList
 from telemetry.record.exchange import Exchange, Pricing
 
@@ -74,6 +74,12 @@ class ExchangeMetrics:
         self._tools = Counter(
             "nexus_server_tool_uses", "Uses of the API's own tools", ("domain", "tool"), registry=registry
         )
+        self._refusals = Counter(
+            "nexus_limit_refusals",
+            "Requests that a limit, a budget or a rule about models refused",
+            ("scope", "limit"),
+            registry=registry,
+        )
         self._received = Counter(
             "nexus_request_bytes", "Bytes of bodies received from clients", ("domain",), registry=registry
         )
@@ -115,6 +121,8 @@ class ExchangeMetrics:
         sums[self._child(self._requests, domain, model, *ending)] += 1
         sums[self._child(self._received, domain)] += exchange.request_bytes
         sums[self._child(self._sent, domain)] += exchange.response_bytes
+        if exchange.refused_by:
+            sums[self._child(self._refusals, *refused_by(exchange.refused_by))] += 1
         if exchange.attempts:
             self._count_sent(exchange, self._of(domain, model), sums)
             self._measure(exchange)

@@ -5,6 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from accounts.facts import Snapshot
+from telemetry.limits.meters import Dimension
 from telemetry.money.pricing import PriceList
 from telemetry.record.exchange import Exchange
 
@@ -13,6 +14,9 @@ MODELS_MAX = 100
 ASKED_MAX = 50
 """Of these, such as were only asked for: whoever makes names up must not use up the places of models that answer."""
 NONE, OTHER = "none", "other"
+REFUSING = ("key", "domain", "credential", "all")
+_COUNTED = [dimension.words for dimension in Dimension]
+LIMITS = {*_COUNTED, *(f"{words} per {span}" for words in _COUNTED for span in ("minute", "hour")), "models"}
 
 
 class Models:
@@ -67,3 +71,14 @@ def status_class(status: int | None) -> str:
     if status is None:
         return NONE
     return "429" if status == 429 else f"{status // 100}xx"
+
+
+def refused_by(name: str) -> tuple[str, str]:
+    """Scope and limit of `Exchange.refused_by`, without the names that people give to budgets."""
+    scope, _, limit = name.partition(" ")
+    if scope == "budget":
+        return scope, "money"
+    if name == "unpriced model":
+        return "all", name
+    words = limit.partition(" in ")[0]  # a default's window may be of any length
+    return (scope, words) if scope in REFUSING and words in LIMITS else (OTHER, OTHER)

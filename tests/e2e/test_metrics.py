@@ -25,7 +25,7 @@ RULES = ROOT / "deploy" / "prometheus" / "alerts.yml"
 BOARD = ROOT / "deploy" / "grafana" / "nexus.json"
 FAKE_TOKEN = "fake-metrics-token-0001"
 NAME = re.compile(r"\bnexus_[a-z0-9_]+\b")
-NO_METRICS = {"nexus_record_", "nexus_celery_", "nexus_task_", "nexus_rollup_", "nexus_deliver"}
+NO_METRICS = {"nexus_record_", "nexus_celery_", "nexus_task_", "nexus_rollup_", "nexus_deliver", "nexus_budget_"}
 """How comments call several at once."""
 Samples = dict[str, list[tuple[dict[str, str], float]]]
 
@@ -38,6 +38,7 @@ def busy(standin: Standin, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         serve(folder, standin.url, METRICS_TOKEN=FAKE_TOKEN, WORKER_LATE_SECONDS="2") as served,
         background(served),
     ):
+        served.run("Budget.objects.create(name='Team', domain=Domain.objects.get(), amount_usd='10')")
         ask(served)
         ask(served, stream=True)
         ask(served, key="nxs_live_of-nobody", expected=401)

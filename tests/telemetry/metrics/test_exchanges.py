@@ -11,7 +11,7 @@ from accounts.facts import DomainFacts, Snapshot
 from accounts.ids import new_id
 from accounts.privacy import Storage
 from telemetry.metrics.exchanges import ExchangeMetrics
-from telemetry.metrics.labels import ASKED_MAX, MODELS_MAX, OTHER, Models, status_class
+from telemetry.metrics.labels import ASKED_MAX, MODELS_MAX, OTHER, Models, refused_by, status_class
 from telemetry.money.pricing import Price, PriceList, Rates
 from telemetry.record.exchange import Kind, Outcome, Pricing
 from tests.telemetry.facts import exchange
@@ -133,3 +133,29 @@ def test_there_are_a_hundred_models_at_most() -> None:
 )
 def test_statuses_have_classes(status: int | None, expected: str) -> None:
     assert status_class(status) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("key requests per minute", ("key", "requests per minute")),
+        ("all concurrent requests", ("all", "concurrent requests")),
+        ("key tokens in 90 s", ("key", "tokens")),
+        ("domain models", ("domain", "models")),
+        ("unpriced model", ("all", "unpriced model")),
+        ("budget all the money in the world", ("budget", "money")),
+        ("budget", ("budget", "money")),
+        ("something per else", ("other", "other")),
+        ("key nonsense", ("other", "other")),
+    ],
+)
+def test_names_of_budgets_are_no_labels_of_refusals(name: str, labels: tuple[str, str]) -> None:
+    assert refused_by(name) == labels
+
+
+def test_a_refusal_counts_by_what_refused_it() -> None:
+    facts = {"outcome": Outcome.REFUSED, "status": 429, "attempts": 0}
+    told = Counted(exchange(refused_by="key requests per hour", **facts), exchange(refused_by="budget Team", **facts))
+    name = "nexus_limit_refusals_total"
+    assert told.registry.get_sample_value(name, {"scope": "key", "limit": "requests per hour"}) == 1
+    assert told.registry.get_sample_value(name, {"scope": "budget", "limit": "money"}) == 1
