@@ -12,9 +12,11 @@ django_application = get_asgi_application()
 
 from channels.routing import ProtocolTypeRouter  # noqa: E402 (Django has to be set up first)
 
+from nexus import protocol  # noqa: E402
 from nexus.wiring import Node  # noqa: E402
 
 node = Node()
+protocol.on_shutdown.append(node.limiter.stop_waiting)
 
 
 async def http(scope: Any, receive: Any, send: Any) -> None:

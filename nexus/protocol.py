@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 
 from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -9,6 +10,11 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 HEAD_MAX_BYTES = 128 * 1024
 READ_MAX_BYTES = 256 * 1024
 """What one read may bring of a body after the head."""
+
+
+on_shutdown: list[Callable[[], None]] = []
+"""Called when the server begins to drain, once for each connection: the application's lifespan hears of it only when
+that is over."""
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -26,6 +32,11 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch_head()
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        for listener in on_shutdown:
+            listener()
+        super().shutdown()
 
     def data_received(self, data: bytes) -> None:
         if self._in_head:

@@ -73,7 +73,7 @@ class Node:
             lambda: self.register.snapshot,
             self._limiting.store,
             self._limiting.seeding,
-            WaitingRoom(settings.WAITING.max_waiting, WaitingMetrics(REGISTRY)),
+            WaitingRoom(settings.WAITING, WaitingMetrics(REGISTRY)),
         )
         relay = Relay(
             snapshot=lambda: self.register.snapshot,
@@ -85,7 +85,6 @@ class Node:
             sinks=self.sinks,
             tracing=Tracing(settings.TRACES),
             intake=settings.INTAKE,
-            waiting=settings.WAITING,
             keep_bodies=settings.RECORD.store_bodies,
             forward_request_id=settings.FORWARD_REQUEST_ID,
         )

@@ -42,7 +42,7 @@ class Admission(msgspec.Struct):
 
     want: Want
     granted: Granted
-    waited_ms: int = 0
+    waited_seconds: float = 0
 
     def settlement(self, exchange: Exchange) -> Settlement:
         used = tuple(_used(meter, exchange) for meter in self.want.meters)

@@ -50,7 +50,8 @@ class Draft:
         self.estimate: Estimate = NOTHING
         self.admission: Admission | None = None
         self.refused_by = ""
-        self.waited_ms = 0
+        self.waited_seconds = 0.0
+        """For room in a limit."""
         self.key: ClientKeyFacts | None = None
         self.choice: Choice | None = None
         self.attempts = 0
@@ -100,8 +101,8 @@ class Draft:
 
     def calling(self) -> None:
         self.attempts += 1
-        took = time.perf_counter() - self._request_read
-        self._overhead_us = max(0, round(took * 1_000_000) - self.waited_ms * 1000)
+        took_seconds = time.perf_counter() - self._request_read - self.waited_seconds
+        self._overhead_us = max(0, round(took_seconds * 1_000_000))
 
     def answered(self, status: int, headers: Headers) -> None:
         self._response_headers = headers
@@ -215,7 +216,7 @@ class Draft:
             error_type=clean(self.error_type or metered.error_type, 64),
             error_message=clean(self.error_message or (metered.error_message if says_why else ""), 500),
             refused_by=clean(self.refused_by, 100),
-            waited_ms=self.waited_ms,
+            waited_ms=round(self.waited_seconds * 1000),
             attempts=self.attempts,
             upstream_request_id=clean(text(self._response_headers, b"request-id"), 100),
             message_id=clean(metered.message_id, 100),

@@ -22,7 +22,7 @@ class ProxyError(Exception):
     headers: tuple[tuple[bytes, bytes], ...] = ()
     refused_by = ""
     """The limit, budget or rule of ours that said no."""
-    waited_ms = 0
+    waited_seconds = 0.0
     """For room in a limit."""
 
     def __init__(self, message: str) -> None:
@@ -95,14 +95,38 @@ class LimitReached(ProxyError):
 
     status, type = 429, "rate_limit_error"
 
-    def __init__(self, message: str, refused_by: str, retry_after_seconds: int, meter_key: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        refused_by: str,
+        retry_after_seconds: int,
+        meter_key: str = "",
+        frees_in_seconds: float = 0,
+        *,
+        is_hearsay: bool = False,
+    ) -> None:
         super().__init__(message)
         self.refused_by = refused_by
         self.meter_key = meter_key
         """What is full: who wants the same waits in the same line."""
+        self.frees_in_seconds = frees_in_seconds
+        """To wait less is in vain, unless something is given back; 0: that is not known."""
+        self.is_hearsay = is_hearsay
+        """Somebody else was told so."""
         self.retry_after_seconds = retry_after_seconds
         self.may_retry = retry_after_seconds <= RETRY_MAX_SECONDS
         self.headers = _refusal(refused_by, retry_after_seconds)
+
+    def again(self) -> "LimitReached":
+        """The same for somebody else, to be raised by itself."""
+        return LimitReached(
+            self.message,
+            self.refused_by,
+            self.retry_after_seconds,
+            self.meter_key,
+            self.frees_in_seconds,
+            is_hearsay=True,
+        )
 
 
 class BudgetSpent(ProxyError):

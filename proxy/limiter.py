@@ -10,9 +10,9 @@ from accounts.facts import ClientKeyFacts, Snapshot
 from proxy.admission import Admission, Asker, want
 from proxy.errors import LimitReached
 from proxy.refusals import check_size, refusal, too_large, unknown
-from proxy.waiting import OnWait, WaitingRoom, nothing
+from proxy.waiting import Say, WaitingRoom
 from telemetry.limits.conf import LimitsConf
-from telemetry.limits.plan import Plans, pays
+from telemetry.limits.plan import Plan, Plans, pays
 from telemetry.limits.seeding import Seeding
 from telemetry.limits.store import Denied, Granted, Store, Unknown, Want
 from telemetry.record.exchange import Exchange
@@ -39,21 +39,31 @@ class Limiter:
         self._room = room
         self._running: dict[UUID, Want] = {}
 
-    async def admit(self, asker: Asker, on_wait: OnWait = nothing) -> Admission:
-        """At once, or after a wait where the client key may wait; *on_wait* is called from time to time meanwhile.
-        Raises LimitReached, BudgetSpent or Forbidden."""
-        plan = self._plans.of(self._snapshot(), asker.key, asker.credential_id, asker.model, now := datetime.now(UTC))
+    async def admit(self, asker: Asker, say: Say | None = None) -> Admission:
+        """At once, or after a wait where the client key may wait; *say* tells the client now and then that it waits.
+        Raises LimitReached, BudgetSpent, Forbidden, or Stopping."""
+        plan = self._plan(asker, now := datetime.now(UTC))
         if plan.max_request is not None:
             check_size(plan.max_request, asker)
         wanted = want(asker, plan, now)
         if asker.must_fit and asker.estimate.cost_units:
             await self._check_fit(wanted)
-        if (barrier := self._room.barrier(wanted, asker)) is None:
+        if (reached := self._room.ahead(wanted, asker)) is None:
             try:
                 return await self._reserve(wanted)
-            except LimitReached as reached:
-                barrier = reached
-        return await self._room.wait(asker, wanted, barrier, lambda: self._reserve(wanted), on_wait)
+            except LimitReached as raised:
+                reached = raised
+        # An operator may change limits while somebody waits for them.
+        return await self._room.wait(
+            asker, wanted, reached, lambda: self._reserve(want(asker, self._plan(asker, now), now)), say
+        )
+
+    def _plan(self, asker: Asker, now: datetime) -> Plan:
+        return self._plans.of(self._snapshot(), asker.key, asker.credential_id, asker.model, now)
+
+    def stop_waiting(self) -> None:
+        """Who waits is refused at once: the process is being stopped."""
+        self._room.stop()
 
     async def _reserve(self, wanted: Want) -> Admission:
         reply = await self._store.reserve(wanted)

@@ -34,6 +34,7 @@ def refusal(meter: Meter, denied: Denied) -> LimitReached | BudgetSpent:
         meter.name,
         seconds,
         meter.key,
+        denied.frees_in_ms / 1000 if meter.is_window else 0,
     )
 
 

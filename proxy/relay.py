@@ -3,8 +3,8 @@ contents; each step is one line and one collaborator."""
 
 import asyncio
 import contextlib
+import functools
 import logging
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from proxy import batchbody, wire
 from proxy.admission import Asker
 from proxy.call import Call
 from proxy.coding import decode
-from proxy.conf import IntakeConf, WaitConf
+from proxy.conf import IntakeConf
 from proxy.draft import CREATION, Draft
 from proxy.errors import (
     BodyTooLarge,
@@ -37,7 +37,6 @@ from proxy.sender import REQUEST_ID, Sender
 from proxy.tracing import Tracing
 from proxy.upstream import Reply, Upstream
 from proxy.vault import Choice, Vault
-from proxy.waiting import OnWait, nothing
 from telemetry.money.pricing import PriceList
 from telemetry.record.exchange import Kind, Outcome
 from telemetry.record.recorder import Recorder, Recording
@@ -46,6 +45,8 @@ from telemetry.sinks import Sinks
 logger = logging.getLogger(__name__)
 
 PRIORITY = b"x-nexus-priority"
+WAITING = b": waiting for room in a limit\n\n"
+"""A comment, for which every reader of event streams has no ears."""
 GOODBYE_SECONDS = 1.0
 FAILURE_MAX_BYTES = 1_000_000
 KEPT_UPLOAD_MAX_BYTES = 1_000_000
@@ -79,7 +80,6 @@ class Relay:
         sinks: Sinks,
         tracing: Tracing,
         intake: IntakeConf,
-        waiting: WaitConf,
         keep_bodies: bool,
         forward_request_id: bool = False,
     ) -> None:
@@ -93,7 +93,6 @@ class Relay:
         self._sinks = sinks
         self._tracing = tracing
         self._intake = intake
-        self._waiting = waiting
         self._keep_bodies = keep_bodies
         self._forward_request_id = forward_request_id
 
@@ -170,6 +169,8 @@ class Relay:
         body = await self._take_body(draft, route, key)
         choice = draft.choice = self._vault.choose(self._snapshot(), key, own_headers)
         await self._admit(draft, sender, key, choice)
+        if draft.waited_seconds:
+            choice = draft.choice = self._look_again(draft)
         recording.open(*draft.opened())
         reply = await self._call(draft, choice, body, owns_cors=sender.owns_cors)
         try:
@@ -229,30 +230,24 @@ class Relay:
             is_background=key.is_background or _is_background(draft.call),
             must_fit=draft.ask.kind is Kind.OTHER,
         )
+        say = functools.partial(self._say_that_it_waits, draft, sender) if draft.ask.is_stream else None
         try:
-            draft.admission = await self._limiter.admit(asker, self._keep_alive(draft, sender))
+            draft.admission = await self._limiter.admit(asker, say)
         except ProxyError as refused:
-            draft.waited_ms = refused.waited_ms
+            draft.waited_seconds = refused.waited_seconds
             raise
-        draft.waited_ms = draft.admission.waited_ms
+        draft.waited_seconds = draft.admission.waited_seconds
         sender.add(remaining(draft.admission))
 
-    def _keep_alive(self, draft: Draft, sender: Sender) -> OnWait:
-        """Called from time to time while a request waits: tells a stream's client that something will come."""
-        if not draft.ask.is_stream:
-            return nothing
-        due = time.monotonic() + self._waiting.keepalive_after_seconds
+    async def _say_that_it_waits(self, draft: Draft, sender: Sender) -> None:
+        await sender.begin_early()
+        await self._hand_over(draft.call.intake, sender, WAITING)
 
-        async def keep_alive() -> None:
-            nonlocal due
-            if (now := time.monotonic()) < due:
-                return
-            due = now + self._waiting.keepalive_seconds
-            if not sender.is_early:
-                await sender.begin_early()
-            await self._hand_over(draft.call.intake, sender, b": waiting for room in a limit\n\n")
-
-        return keep_alive
+    def _look_again(self, draft: Draft) -> Choice:
+        """After a wait: the key may have been revoked meanwhile, and the credential replaced. Another one than that
+        whose limits have counted this request is a small inexactness."""
+        key, own_headers = self._authenticate(draft)
+        return self._vault.choose(self._snapshot(), key, own_headers)
 
     async def _readable(self, call: Call, body: bytes) -> bytes:
         """The body, or an unpacked copy of one that came compressed."""
@@ -292,8 +287,7 @@ class Relay:
         if sender.is_early and not (reply.status == 200 and is_event_stream(headers)):
             await self._pass_on_failure(draft, sender, reply)
             return
-        if not sender.is_early:
-            await sender.start(reply.status, headers)
+        await sender.start(reply.status, headers)
         async with contextlib.aclosing(reply.chunks()) as chunks:
             async for chunk in chunks:
                 draft.received(chunk, self._intake.capture_max_bytes)
@@ -305,13 +299,13 @@ class Relay:
 
     async def _pass_on_failure(self, draft: Draft, sender: Sender, reply: Reply) -> None:
         """Of an answer that is no stream, where the client was told already that one would come."""
-        parts: list[bytes] = []
+        body = bytearray()
         async with contextlib.aclosing(reply.chunks()) as chunks:
             async for chunk in chunks:
                 draft.received(chunk, self._intake.capture_max_bytes)
-                if sum(map(len, parts)) < FAILURE_MAX_BYTES:
-                    parts.append(chunk)
-        await sender.tell_failure(b"".join(parts))
+                if len(body) < FAILURE_MAX_BYTES:
+                    body += chunk
+        await sender.tell_failure(reply.status, bytes(body))
 
     async def _hand_over(self, intake: Intake, sender: Sender, chunk: bytes) -> None:
         """A client that takes nothing for minutes would hold the call to the API as long as it likes."""

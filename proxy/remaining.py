@@ -1,6 +1,7 @@
 """Tells a client what is left of its limits, beside the upstream's own headers, which stay as they are."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from proxy.admission import Admission
 from proxy.headers import Headers
@@ -20,18 +21,31 @@ def remaining(admission: Admission) -> Headers:
 
 
 def _headers(meter: Meter, used: int, at_ms: int) -> Headers:
-    name = f"{PREFIX}{meter.dimension.replace('_', '-')}"
+    limit_name, remaining_name, reset_name = _names(meter.dimension)
     left = max(0, meter.limit - used)
-    said = [("limit", str(meter.limit)), ("remaining", str(left))]
     if meter.dimension is Dimension.MONEY:
-        said = [("limit", f"{as_usd(meter.limit):.4f}"), ("remaining", f"{as_usd(left):.4f}")]
+        said = [(limit_name, _usd(meter.limit)), (remaining_name, _usd(left))]
+    else:
+        said = [(limit_name, b"%d" % meter.limit), (remaining_name, b"%d" % left)]
     if meter.is_window:
         # Until all of it is free again, if nothing else comes: as the API's own headers mean it.
-        said.append(("reset", _moment(at_ms + meter.window_ms + meter.slot_ms if used else at_ms)))
+        said.append((reset_name, _moment((at_ms + meter.window_ms + meter.slot_ms if used else at_ms) // 1000)))
     elif meter.account is not None and meter.account.ends_at is not None:
-        said.append(("reset", f"{meter.account.ends_at:%Y-%m-%dT%H:%M:%SZ}"))
-    return [(f"{name}-{what}".encode(), value.encode()) for what, value in said]
+        said.append((reset_name, _moment(int(meter.account.ends_at.timestamp()))))
+    return said
 
 
-def _moment(at_ms: int) -> str:
-    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
+def _usd(units: int) -> bytes:
+    return f"{as_usd(units):.4f}".encode()
+
+
+@lru_cache(maxsize=len(Dimension))
+def _names(dimension: Dimension) -> tuple[bytes, bytes, bytes]:
+    name = PREFIX + dimension.replace("_", "-")
+    return f"{name}-limit".encode(), f"{name}-remaining".encode(), f"{name}-reset".encode()
+
+
+@lru_cache(maxsize=64)
+def _moment(seconds: int) -> bytes:
+    """Many are told in the same second."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}".encode()

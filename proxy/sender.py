@@ -6,12 +6,13 @@ from typing import Any
 import msgspec
 
 from proxy.errors import ProxyError
-from proxy.headers import Headers, first
+from proxy.headers import Headers, is_event_stream
 from proxy.intake import Intake
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 REQUEST_ID = b"x-nexus-request-id"
 WITHOUT_BODY = (204, 304)
+EARLY_HEADERS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
 DISCARD_MAX_BYTES = 64_000_000
 DISCARD_SECONDS = 10.0
 
@@ -24,9 +25,9 @@ class Sender:
         self._own: Headers = ()
         self._is_sse = False
         self.is_early = False
-        """The head has left before the API said anything."""
+        """The head has left, and nothing but comments: what the answer is, is open."""
         self.status: int | None = None
-        """What the client was told; None while the head has not left."""
+        """What the client was told, in the head or, where that had left early, in an event; None while it was not."""
 
     @property
     def owns_cors(self) -> bool:
@@ -38,7 +39,20 @@ class Sender:
         self._own = headers
 
     async def start(self, status: int, headers: Headers) -> None:
-        self._is_sse = first(headers, b"content-type").startswith(b"text/event-stream")
+        if self.is_early:
+            self.is_early = False
+        else:
+            await self._send_head(status, headers)
+        self.status = status
+
+    async def begin_early(self) -> None:
+        """Begins a stream, once, before there is an answer: what comes then has to be told as events of it."""
+        if not self.is_early:
+            self.is_early = True
+            await self._send_head(200, EARLY_HEADERS)
+
+    async def _send_head(self, status: int, headers: Headers) -> None:
+        self._is_sse = is_event_stream(headers)
         if self._is_sse or status in WITHOUT_BODY:
             # The server would insist on that many bytes; a stream may have to end in an error event instead.
             headers = [pair for pair in headers if pair[0] != b"content-length"]
@@ -49,16 +63,11 @@ class Sender:
                 "headers": [*headers, *self._own, *self._cors, (REQUEST_ID, self._request_id.encode())],
             }
         )
-        self.status = status
 
-    async def begin_early(self) -> None:
-        """Begins a stream before the API has: what comes then has to be told as events of it."""
-        self.is_early = True
-        await self.start(200, [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")])
-
-    async def tell_failure(self, body: bytes) -> None:
+    async def tell_failure(self, status: int, body: bytes) -> None:
         """An answer of the API that is no stream, in one that has begun early."""
-        await self.body(b"\nevent: error\ndata: " + _on_one_line(body) + b"\n\n")
+        self.status = status
+        await self.body(b"event: error\ndata: " + _as_error(status, body) + b"\n\n")
         await self.end()
 
     async def body(self, chunk: bytes) -> None:
@@ -70,9 +79,12 @@ class Sender:
     async def fail(self, error: ProxyError, unread: Intake | None = None) -> None:
         """Says what went wrong: as an answer, as an event of the stream, or, in the middle of any other body, by not
         completing it: the server then breaks the connection. `unread` is a body to take off the line first."""
-        if self.status is None:
+        if self.is_early:
+            self.is_early, self.status = False, error.status
+        elif self.status is None:
             await self._answer(error, unread)
-        elif self._is_sse:
+            return
+        if self._is_sse:
             await self.body(self._as_event(error))
             await self.end()
 
@@ -99,13 +111,15 @@ class Sender:
         return b"\nevent: error\ndata: " + msgspec.json.encode(content) + b"\n\n"
 
 
-def _on_one_line(body: bytes) -> bytes:
-    """As JSON in the API's shape, whatever it was."""
+def _as_error(status: int, body: bytes) -> bytes:
+    """On one line, and in the API's shape, whatever it was."""
     try:
         found = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         found = None
     if isinstance(found, dict) and found.get("type") == "error":
         return msgspec.json.encode(found)
-    message = "The Claude API answered with something that is no stream, after Nexus had begun one."
+    message = (
+        f"The Claude API answered {status} with a body that is neither a stream nor an error as it describes them."
+    )
     return msgspec.json.encode({"type": "error", "error": {"type": "api_error", "message": message}})

@@ -10,12 +10,13 @@ are those of one process; what they wait for is shared.
 import asyncio
 import itertools
 import random
-import time
 from collections.abc import Awaitable, Callable
-from uuid import UUID
 
 from proxy.admission import Admission, Asker
-from proxy.errors import LimitReached, ProxyError
+from proxy.conf import WaitConf
+from proxy.errors import LimitReached, ProxyError, Stopping
+from proxy.lines import NEVER, Line, Place
+from telemetry.limits.meters import Dimension
 from telemetry.limits.store import Want
 from telemetry.metrics.waiting import WaitingMetrics
 
@@ -23,182 +24,141 @@ POLL_SECONDS = 1.0
 """How long the head of a line sleeps at most: room may be made by other processes."""
 LEAST_SECONDS = 0.01
 Try = Callable[[], Awaitable[Admission]]
-OnWait = Callable[[], Awaitable[None]]
-
-
-async def nothing() -> None:
-    pass
-
-
-class Place:
-    """Of one request in a line."""
-
-    __slots__ = ("asker", "begun_at", "reached", "start", "tag", "wake")
-
-    def __init__(self, asker: Asker, reached: LimitReached) -> None:
-        self.asker = asker
-        self.reached = reached
-        self.begun_at = time.monotonic()
-        self.wake = asyncio.Event()
-        self.start = 0.0
-        self.tag: tuple[bool, float, int] = (False, 0.0, 0)
-        """Who has the smallest is the head of the line."""
-
-    @property
-    def waited_ms(self) -> int:
-        return round((time.monotonic() - self.begun_at) * 1000)
-
-
-class Line:
-    """Who waits for one meter: weighted fair queueing by start tags."""
-
-    def __init__(self) -> None:
-        self._places: list[Place] = []
-        self._now = 0.0
-        """Of the line's own clock, which a served request moves on."""
-        self._next: dict[UUID, float] = {}
-        """When the next request of a key is due, on that clock."""
-        self._numbers = itertools.count()
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def enter(self, place: Place) -> None:
-        key = place.asker.key
-        place.start = max(self._now, self._next.get(key.id, 0.0))
-        self._next[key.id] = place.start + 1 / key.weight
-        place.tag = (place.asker.is_background, place.start, next(self._numbers))
-        self._places.append(place)
-        self.wake_head()
-
-    def leave(self, place: Place, *, served: bool) -> None:
-        self._places.remove(place)
-        key = place.asker.key
-        if served:
-            self._now = max(self._now, place.start)
-        else:
-            self._next[key.id] -= 1 / key.weight  # it has had nothing
-        self.wake_head()
-
-    def is_head(self, place: Place) -> bool:
-        return self._head() is place
-
-    def is_ahead_of(self, asker: Asker) -> bool:
-        """Whether somebody here goes before one who comes now."""
-        return any(asker.is_background or not place.asker.is_background for place in self._places)
-
-    def wake_head(self) -> None:
-        if self._places:
-            self._head().wake.set()
-
-    def _head(self) -> Place:
-        return min(self._places, key=lambda place: place.tag)
+Say = Callable[[], Awaitable[None]]
 
 
 class WaitingRoom:
-    def __init__(self, max_waiting: int, metrics: WaitingMetrics) -> None:
-        """*max_waiting*: requests that wait at once in this process; who comes then is refused."""
-        self._max_waiting = max_waiting
+    def __init__(self, conf: WaitConf, metrics: WaitingMetrics) -> None:
+        self._conf = conf
         self._metrics = metrics
         self._lines: dict[str, Line] = {}
+        self._numbers = itertools.count()
+        self._is_stopping = False
         self.waiting = 0
 
-    def barrier(self, wanted: Want, asker: Asker) -> LimitReached | None:
-        """Why one who comes now may not even ask: others have waited for the same for longer."""
+    def ahead(
+        self, wanted: Want, asker: Asker, number: float = NEVER, besides: Line | None = None
+    ) -> LimitReached | None:
+        """What others wait for who came before *number* and want the same: it is theirs first."""
         if not self._lines:
             return None
         for meter in wanted.meters:
             line = self._lines.get(meter.key)
-            if line is not None and line.is_ahead_of(asker):
-                return LimitReached(
-                    f"A limit of Nexus is reached: others wait for the {meter.dimension.words} of {meter.label}.",
-                    meter.name,
-                    1,
-                    meter.key,
-                )
+            if line is not None and line is not besides and line.is_ahead_of(asker, number):
+                return line.reached.again()
         return None
 
-    async def wait(self, asker: Asker, wanted: Want, reached: LimitReached, try_: Try, on_wait: OnWait) -> Admission:
-        """Raises LimitReached when the key's time is over, or at once where it would be in vain; what `try_` raises
-        that is something else goes on."""
+    async def wait(self, asker: Asker, wanted: Want, reached: LimitReached, try_: Try, say: Say | None) -> Admission:
+        """Raises *reached*, or what it has become, when the key's time is over, and at once where it would be in vain;
+        Stopping; what `try_` raises that is something else. *say* tells the client now and then that it waits."""
         allowed = asker.key.max_wait_seconds
-        if allowed <= 0 or reached.retry_after_seconds > allowed or self.waiting >= self._max_waiting:
+        if allowed <= 0 or reached.frees_in_seconds > allowed or self.waiting >= self._conf.max_waiting:
             raise reached
-        place = Place(asker, reached)
+        now = _now()
+        say_at = NEVER if say is None else now + self._conf.keepalive_after_seconds
+        place = Place(asker, wanted, next(self._numbers), now, say_at)
         self.waiting += 1
         self._metrics.began(asker.priority)
         ending = "left"
         try:
-            admission = await self._served(place, try_, on_wait, place.begun_at + allowed)
-            ending, admission.waited_ms = "admitted", place.waited_ms
+            admission = await self._served(place, reached, try_, say)
+            ending, admission.waited_seconds = "admitted", _now() - place.begun_at
             return admission
         except ProxyError as refused:
-            ending, refused.waited_ms = "refused", place.waited_ms
-            refused.message += f" This request has waited for {round(place.waited_ms / 1000)} s."
+            ending = "stopped" if isinstance(refused, Stopping) else "refused"
+            refused.waited_seconds = _now() - place.begun_at
+            refused.message += f" This request has waited for {round(refused.waited_seconds)} s."
             raise
         finally:
             self.waiting -= 1
-            self._metrics.ended(asker.priority, ending, place.waited_ms / 1000)
+            self._metrics.ended(asker.priority, ending, _now() - place.begun_at)
 
     def something_ended(self, wanted: Want) -> None:
-        """There may be room again for those who wait for the same."""
+        """There may be room again for those who wait for the same; but not among requests, which stay counted."""
         if self._lines:
             for meter in wanted.meters:
-                if (line := self._lines.get(meter.key)) is not None:
-                    line.wake_head()
+                line = self._lines.get(meter.key)
+                if line is not None and meter.dimension is not Dimension.REQUESTS:
+                    line.look_now(_now())
 
-    async def _served(self, place: Place, try_: Try, on_wait: OnWait, deadline: float) -> Admission:
+    def stop(self) -> None:
+        """Who waits is told at once to try elsewhere, and so is who would."""
+        if self._is_stopping:
+            return
+        self._is_stopping = True
+        for line in self._lines.values():
+            line.wake_all()
+
+    async def _served(self, place: Place, reached: LimitReached, try_: Try, say: Say | None) -> Admission:
+        """In one line after the other, until nothing is full any more."""
         while True:
-            key = place.reached.meter_key
-            line = self._lines.setdefault(key, Line())
-            line.enter(place)
-            served = False
+            key = reached.meter_key
+            line = self._enter(place, reached)
             try:
-                admission = await self._served_in(line, place, try_, on_wait, deadline)
-                served = True
-                return admission
-            except _AnotherLine:
-                continue
+                found = await self._served_in(line, place, try_, say, may_yield=not reached.is_hearsay)
             finally:
-                line.leave(place, served=served)
+                line.leave(place, _now())
                 if not line:
-                    self._lines.pop(key, None)
+                    del self._lines[key]
+            if isinstance(found, Admission):
+                return found
+            reached = found
+            if reached.is_hearsay:
+                await asyncio.sleep(0)  # nobody may go round in the lines while the process stands still
 
-    async def _served_in(self, line: Line, place: Place, try_: Try, on_wait: OnWait, deadline: float) -> Admission:
-        """Raises _AnotherLine where there is room here, and none elsewhere."""
-        key = place.reached.meter_key
+    def _enter(self, place: Place, reached: LimitReached) -> Line:
+        line = self._lines.get(reached.meter_key)
+        if line is None:
+            line = self._lines[reached.meter_key] = Line(reached, _now() if reached.is_hearsay else _next_look(reached))
+        elif not reached.is_hearsay and line.look_at != NEVER:
+            line.look_later(reached, _next_look(reached))
+        line.enter(place)
+        return line
+
+    async def _served_in(
+        self, line: Line, place: Place, try_: Try, say: Say | None, *, may_yield: bool
+    ) -> Admission | LimitReached:
+        """What it was let in with, or what else is full, or is somebody else's first: it has to wait for that."""
         while True:
-            await self._sleep(line, place, on_wait, deadline)
-            if time.monotonic() >= deadline:
-                raise place.reached
-            if not line.is_head(place):
-                continue
+            await self._turn(line, place, say)
+            if may_yield and (ahead := self.ahead(place.wanted, place.asker, place.number, besides=line)) is not None:
+                return ahead
+            line.look_at = NEVER
             try:
-                return await try_()
+                admission = await try_()
             except LimitReached as reached:
-                place.reached = reached
-            if time.monotonic() + place.reached.retry_after_seconds > deadline + 1:
-                raise place.reached
-            if place.reached.meter_key != key:
-                raise _AnotherLine
+                if _now() + reached.frees_in_seconds > place.deadline:
+                    raise
+                if reached.meter_key != line.reached.meter_key:
+                    return reached
+                line.look_later(reached, _next_look(reached) if line.look_at == NEVER else line.look_at)
+            else:
+                line.charge(place)
+                return admission
 
-    async def _sleep(self, line: Line, place: Place, on_wait: OnWait, deadline: float) -> None:
-        """Until there is reason to look: it is the head's turn, something ended, or the time is over."""
-        until = deadline
-        if line.is_head(place):
-            until = min(deadline, time.monotonic() + min(POLL_SECONDS, place.reached.retry_after_seconds) * _jitter())
-        while (rest := until - time.monotonic()) > 0 and not place.wake.is_set():
-            try:
-                async with asyncio.timeout(max(LEAST_SECONDS, min(rest, POLL_SECONDS))):
-                    await place.wake.wait()
-            except TimeoutError:
-                await on_wait()
-        place.wake.clear()
+    async def _turn(self, line: Line, place: Place, say: Say | None) -> None:
+        """Until it may ask. Raises LimitReached when its time is over, and Stopping."""
+        while True:
+            now = _now()
+            if self._is_stopping:
+                raise Stopping("Nexus is being stopped. Try again.")
+            if now >= place.deadline:
+                raise line.reached.again()
+            if say is not None and now >= place.say_at:
+                place.say_at = now + self._conf.keepalive_seconds
+                await say()
+                continue
+            is_head = line.head is place
+            if is_head and now >= line.look_at:
+                return
+            await place.sleep(min(place.deadline, place.say_at, line.look_at if is_head else NEVER))
 
 
-class _AnotherLine(Exception):
-    pass
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
-def _jitter() -> float:
-    return random.uniform(0.5, 1.0)  # noqa: S311 (no secret)
+def _next_look(reached: LimitReached) -> float:
+    """When room is expected; soon, where that is not known. Processes that wait for the same do not ask in step."""
+    poll_seconds = POLL_SECONDS * random.uniform(0.5, 1.0)  # noqa: S311 (no secret)
+    return _now() + max(LEAST_SECONDS, min(poll_seconds, reached.frees_in_seconds or poll_seconds))

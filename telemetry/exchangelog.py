@@ -86,6 +86,8 @@ class ExchangeLog:
             "status": exchange.status,
             "outcome": exchange.outcome.value,
             "error_type": exchange.error_type,
+            "refused_by": exchange.refused_by,
+            "waited_ms": exchange.waited_ms,
             "attempts": exchange.attempts,
             "duration_ms": exchange.duration_ms,
             "first_byte_ms": exchange.first_byte_ms,

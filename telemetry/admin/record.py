@@ -56,10 +56,19 @@ class ExchangeAdmin(MachineRows):
     search_help_text = "A request id (of Nexus, the API or a trusted peer), a session or an agent id: the whole of it."
     fieldsets = (
         (None, {"fields": (("id", "correlation_id"), ("started_at", "duration_ms", "first_byte_ms", "overhead_us"))}),
-        ("Who", {"fields": (("domain", "client_key"), ("credential", "credential_source"), "user_agent")}),
+        ("Who", {"fields": (("domain", "client_key"), ("credential", "credential_source"), "user_id", "user_agent")}),
         ("Session", {"fields": (("session_id", "agent_id", "parent_agent_id"), "client_address")}),
         ("Request", {"fields": (("method", "path", "query"), ("kind", "is_stream", "model"), "request_bytes")}),
-        ("Answer", {"fields": (("status", "outcome", "stop_reason"), ("error_type", "error_message"))}),
+        (
+            "Answer",
+            {
+                "fields": (
+                    ("status", "outcome", "stop_reason"),
+                    ("error_type", "error_message"),
+                    ("refused_by", "waited_ms"),
+                )
+            },
+        ),
         ("Upstream", {"fields": (("answered_model", "attempts"), ("upstream_request_id", "message_id"))}),
         (
             "Usage",
@@ -72,7 +81,7 @@ class ExchangeAdmin(MachineRows):
                 )
             },
         ),
-        ("Cost", {"fields": ("costs", "prices", "adjustments", ("is_declined", "refusals"))}),
+        ("Cost", {"fields": ("costs", "prices", "assumed_cost", "adjustments", ("is_declined", "refusals"))}),
         ("Bodies", {"fields": ("message", "request", "response", "request_headers", "response_headers")}),
     )
     readonly_fields = (

@@ -245,7 +245,11 @@ local function read(meter)
   return {spent or '0', held, 0, (spent or meter[6]) and 1 or 0}
 end
 
-local operations = {reserve, settle, renew, push, recent, seed, read}
+local function claim(key, ms)
+  return redis.call('SET', PREFIX .. 'claim:' .. key, 1, 'NX', 'PX', ms) and 1 or 0
+end
+
+local operations = {reserve, settle, renew, push, recent, seed, read, claim}
 local answers = {}
 for index, operation in ipairs(asked[2]) do
   local is_done, answer = pcall(operations[operation[1]], operation[2], operation[3], operation[4])

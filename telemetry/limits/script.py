@@ -15,7 +15,7 @@ SOURCE = Path(__file__).with_name("reserve.lua").read_text()
 SHA = hashlib.sha1(SOURCE.encode(), usedforsecurity=False).hexdigest()
 PREFIX = "nexus:limits:"
 """In one Redis; a sharded Redis Cluster is not supported, since all meters of a request are changed together."""
-RESERVE, SETTLE, RENEW, PUSH, RECENT, SEED, READ = range(1, 8)
+RESERVE, SETTLE, RENEW, PUSH, RECENT, SEED, READ, CLAIM = range(1, 9)
 REQUESTS, TOKENS, PLACES, MONEY = range(1, 5)
 _KINDS = {Dimension.REQUESTS: REQUESTS, Dimension.CONCURRENT: PLACES, Dimension.MONEY: MONEY}
 

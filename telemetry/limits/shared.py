@@ -48,7 +48,7 @@ class SharedStore:
         """*now_ms*: for tests, instead of the server's time; 0: that."""
         self.now_ms = now_ms
         self._redis: Redis = Redis.from_url(
-            url, socket_connect_timeout=REPLY_SECONDS, socket_timeout=REPLY_SECONDS, protocol=2, max_connections=2
+            url, socket_connect_timeout=REPLY_SECONDS, socket_timeout=REPLY_SECONDS, protocol=2, max_connections=1
         )
         self._waiting: deque[Asked] = deque()
         self._wake = asyncio.Event()
@@ -108,8 +108,8 @@ class SharedStore:
         return found.costs
 
     async def claim(self, meter: Meter, seconds: float) -> bool:
-        key = f"{script.PREFIX}claim:{meter.key}"
-        return bool(await self._redis.set(key, os.getpid(), nx=True, px=round(seconds * 1000)))
+        _, answer = await self._ask((script.CLAIM, meter.key, round(seconds * 1000)))
+        return bool(answer)
 
     async def seed(self, seeds: Iterable[Seed]) -> None:
         for seed in seeds:

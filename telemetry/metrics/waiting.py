@@ -23,7 +23,7 @@ class WaitingMetrics:
         )
         self._endings = Counter(
             "nexus_limit_waits",
-            "Requests that waited for room in a limit, by how it ended: admitted, refused, left",
+            "Requests that waited for room in a limit, by how it ended: admitted, refused, left, stopped",
             ("priority", "ending"),
             registry=registry,
         )

@@ -21,7 +21,7 @@ from tests.telemetry.facts import exchange
 KEYS = [
     *("timestamp", "level", "logger", "event", "request_id", "correlation_id"),
     *("domain", "client_key", "credential", "credential_source", "method", "path", "kind", "is_stream"),
-    *("model", "answered_model", "status", "outcome", "error_type", "attempts"),
+    *("model", "answered_model", "status", "outcome", "error_type", "refused_by", "waited_ms", "attempts"),
     *("duration_ms", "first_byte_ms", "overhead_us"),
     *("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens"),
     *("usage_source", "cost_usd", "pricing", "stop_reason", "session_id", "upstream_request_id"),

@@ -19,6 +19,7 @@ from telemetry.limits.store import Denied, Granted, Seed, Settlement, Unknown, W
 from tests.served import eventually
 from tests.services import RedisServer
 from tests.telemetry.limits.hammer import PLACES, REQUESTS, WINDOW_MS, Grant, meters_of
+from tests.telemetry.limits.schedules import budget_of
 from tests.telemetry.limits.stores import running
 
 PROCESSES = 4
@@ -196,3 +197,16 @@ async def test_a_redis_that_has_lost_everything_is_noticed(own_redis: RedisServe
             client.flushall()
         await store.reserve(one(meter))
         assert store.has_lost
+
+
+@pytest.mark.anyio
+async def test_one_process_alone_asks_the_record_also_about_many_budgets_at_once(shared_redis: str) -> None:
+    budgets = [budget_of(100) for _ in range(20)]
+    async with running(SharedStore(shared_redis)) as one, running(SharedStore(shared_redis)) as other:
+        assert all(await asyncio.gather(*(one.claim(budget, 60) for budget in budgets)))
+        assert not any(await asyncio.gather(*(other.claim(budget, 60) for budget in budgets)))
+        fresh = budget_of(100)
+        assert await one.claim(fresh, 0.05)
+        async with asyncio.timeout(5):
+            while not await other.claim(fresh, 60):  # noqa: ASYNC110 # it ends in Redis
+                await asyncio.sleep(0.01)
