@@ -51,7 +51,7 @@ def budgets(viewer: Viewer, asked: OfDomain) -> Row:
     return {
         "budgets": [_budget(row, together.get(row.id)) for row in shown],
         "left_out": max(0, rows.count() - BUDGETS_MAX),
-        "figures": read([]).as_dict(),
+        "figures": read([line.meter for lines in together.values() for line in lines][:1]).as_dict(),
     }
 
 

@@ -33,6 +33,7 @@ class Source(StrEnum):
     REDIS = "redis"
     PROCESS = "process"
     ALONE = "alone"
+    AWAY = "away"
     FILE = "file"
     LEFT = "left"
     NOBODY = "nobody"
@@ -42,6 +43,7 @@ SENTENCES = {
     Source.REDIS: "From Redis, where all processes count.",
     Source.PROCESS: "From the process that serves.",
     Source.ALONE: "Redis does not answer: each process counts for itself, and these are the counts of one of them.",
+    Source.AWAY: "Redis does not answer: each process counts for itself, which cannot be seen from here.",
     Source.FILE: "From the file of the process that serves, written {age} ago.",
     Source.LEFT: "Nobody serves now. From the file of the process that served last, written {age} ago.",
     Source.NOBODY: "Nobody serves now, and nothing is counted.",
@@ -103,7 +105,7 @@ def read(meters: Sequence[Meter]) -> Reading:
             return Reading(read_now(meters) if meters else [], Source.REDIS)
         except (RedisError, OSError) as error:
             logger.debug("Redis cannot be asked for limits: %s", type(error).__name__)
-            return _in_memory(meters, Source.ALONE) or _nothing(meters)
+            return _in_memory(meters, Source.ALONE) or _nothing(meters, Source.AWAY)
     return _in_memory(meters, Source.PROCESS) or _from_file(meters)
 
 
@@ -126,8 +128,9 @@ def _from_file(meters: Sequence[Meter]) -> Reading:
     return Reading(store.read_now(meters), Source.FILE if is_served(settings.NEXUS_DATA) else Source.LEFT, age)
 
 
-def _nothing(meters: Sequence[Meter]) -> Reading:
-    return Reading([Use(meter, 0, is_known=meter.account is None) for meter in meters], Source.NOBODY)
+def _nothing(meters: Sequence[Meter], source: Source = Source.NOBODY) -> Reading:
+    is_known = source is Source.NOBODY
+    return Reading([Use(meter, 0, is_known=is_known and meter.account is None) for meter in meters], source)
 
 
 def _age(seconds: float) -> str:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,3 +69,36 @@ def _check_a_spent_budget(nexus: Served) -> None:
     assert answer.status == 429
     assert answer.header("x-should-retry") == "false"
     assert 0 < int(answer.header("retry-after")) <= 86_400
+
+
+def test_a_restart_hands_out_no_fresh_windows(standin: Standin, tmp_path: Path) -> None:
+    with serve(tmp_path, standin.url, RATE_LIMIT_MAX_REQUESTS="2") as first:
+        assert [ask(first).status for _ in range(3)] == [200, 200, 429]
+        said = first.nexus("limits", "first key")
+        assert "100%" in said
+        key, database_url = first.key, first.database_url
+        assert first.stop() == 0
+    with serve(tmp_path, standin.url, database_url=database_url, RATE_LIMIT_MAX_REQUESTS="2") as second:
+        second.key = key
+        assert ask(second).status == 429
+
+
+def test_a_command_beside_it_sees_what_is_used_and_of_what(standin: Standin, tmp_path: Path) -> None:
+    with serve(tmp_path, standin.url) as nexus:
+        nexus.run(
+            "RateLimit.objects.create(client_key=ClientKey.objects.get(), requests_per_minute=10)\n"
+            "Budget.objects.create(name='Team', domain=Domain.objects.get(), period='day', amount_usd='1')"
+        )
+        told = eventually(lambda: _limits_with_use(nexus), seconds=20)
+    lines = {line["name"]: line for line in told["limits"]}
+    assert float(lines["budget Team"]["used"]) > 0
+    assert lines["domain requests per hour"]["used"] >= lines["key requests per minute"]["used"] > 0
+    assert lines["key requests per hour"]["why_not"] == "replaced by the limit of client key first key"
+
+
+def _limits_with_use(nexus: Served) -> dict[str, Any] | None:
+    """Once the new limit is known to the process that serves, and what it counted to the one that looks."""
+    assert ask(nexus).status == 200
+    told: dict[str, Any] = json.loads(nexus.nexus("limits", "first key", "--json"))
+    used = {line["name"]: float(line["used"]) for line in told["limits"]}
+    return told if used["key requests per minute"] and used["budget Team"] else None

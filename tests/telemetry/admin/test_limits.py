@@ -4,22 +4,26 @@ import html
 import json
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from pytest_django import Settings
 
-from accounts.ids import new_id
+from accounts.ids import first_id_at, new_id
 from accounts.models import Budget, ClientKey, Credential, Domain, RateLimit
 from telemetry.limits import overview, reading
 from telemetry.limits.memory import MemoryStore
 from telemetry.limits.statefile import StateFile
+from telemetry.models import Incident
 from tests.telemetry.facts import stored_exchange
 from tests.telemetry.limits.meters import want
 
@@ -155,6 +159,24 @@ def test_a_budget_refuses_what_makes_no_sense_in_sentences(
     assert "Choose a domain or a client key: a key belongs to one domain anyway." in said
     assert "Give whole percentages with commas between them: 50, 80, 100." in said
     assert not Budget.objects.exists()
+
+
+def test_a_budget_s_page_tells_of_earlier_periods_and_what_people_were_told(
+    admin_client: Client, domain: Domain
+) -> None:
+    budget = Budget.objects.create(name="Daily", domain=domain, amount_usd=Decimal(10), period="day")
+    yesterday = timezone.now() - timedelta(days=1)
+    row_id = UUID(int=first_id_at(yesterday).int | new_id().int & 0xFFFFFFFF)
+    stored_exchange(id=row_id, started_at=yesterday, domain_id=domain.id, cost=Decimal(4), pricing="priced")
+    now = timezone.now()
+    facts = dict.fromkeys(("opened_at", "updated_at", "seen_at", "evaluated_at", "told_at"), now)
+    about = f"{budget.id}::20261123:50"
+    Incident.objects.create(rule="budget_threshold", object=about, sentence="Daily has passed 50 %.", **facts)
+    Incident.objects.create(rule="budget_threshold", object=f"{new_id()}", sentence="Another one.", **facts)
+    shown = page(admin_client, f"{BUDGETS}{budget.id}/change/")
+    assert f"from {yesterday:%Y-%m-%d}: $4.00, 40 % of the amount" in shown
+    assert "Daily has passed 50 %." in shown
+    assert "Another one." not in shown
 
 
 # What they are about.

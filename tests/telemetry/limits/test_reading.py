@@ -9,13 +9,17 @@ import pytest
 from asgiref.sync import sync_to_async
 from pytest_django import Settings
 
+from accounts.ids import new_id
 from telemetry.limits import reading
 from telemetry.limits.memory import MemoryStore
 from telemetry.limits.meters import Meter
 from telemetry.limits.reading import Source, count_here, count_nowhere, read
+from telemetry.limits.shared import SharedStore
 from telemetry.limits.statefile import StateFile
 from telemetry.limits.store import Use
+from tests.services import free_port
 from tests.telemetry.limits.meters import money, want, window
+from tests.telemetry.limits.stores import running
 
 pytestmark = pytest.mark.anyio
 
@@ -93,3 +97,26 @@ def test_others_read_the_file_and_hear_whether_anybody_serves(tmp_path: Path) ->
     serving.open()
     assert read([window()]).source is Source.FILE
     serving.close()
+
+
+async def test_with_redis_it_is_asked_whoever_looks(settings: Settings, shared_redis: str) -> None:
+    settings.REDIS_URL = shared_redis
+    meters = [window(key=str(new_id())) for _ in range(300)]  # more than are asked for at once
+    async with running(SharedStore(shared_redis)) as store:
+        for number in (7, 7, 299):
+            await store.reserve(want(meters[number]))
+        found = await sync_to_async(read, thread_sensitive=False)([*meters, money(key=str(new_id()))])
+    assert found.source is Source.REDIS
+    assert [use.used for use in found.uses if use.used] == [2, 1]
+    assert (found.uses[7].used, found.uses[-1].is_known) == (2, False)
+
+
+async def test_while_redis_is_away_this_process_tells_what_it_counts_alone(settings: Settings) -> None:
+    settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}"
+    away = read([window()])
+    assert (away.source, away.uses[0].is_known) == (Source.AWAY, False)
+    store = MemoryStore()
+    store.reserve_now(want(window()))
+    count_here(store)
+    found = read([window()])
+    assert (found.source, found.uses[0].used) == (Source.ALONE, 1)
