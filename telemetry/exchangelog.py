@@ -90,6 +90,7 @@ class ExchangeLog:
             "duration_ms": exchange.duration_ms,
             "first_byte_ms": exchange.first_byte_ms,
             "overhead_us": exchange.overhead_us,
+            "waited_ms": exchange.waited_ms,
             "input_tokens": exchange.input_tokens,
             "output_tokens": exchange.output_tokens,
             "cache_read_tokens": exchange.cache_read_tokens,

@@ -22,7 +22,7 @@ KEYS = [
     *("timestamp", "level", "logger", "event", "request_id", "correlation_id"),
     *("domain", "client_key", "credential", "credential_source", "method", "path", "kind", "is_stream"),
     *("model", "answered_model", "status", "outcome", "error_type", "attempts"),
-    *("duration_ms", "first_byte_ms", "overhead_us"),
+    *("duration_ms", "first_byte_ms", "overhead_us", "waited_ms"),
     *("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens"),
     *("usage_source", "cost_usd", "pricing", "stop_reason", "session_id", "upstream_request_id"),
     *("request_bytes", "response_bytes"),
