@@ -89,7 +89,7 @@ def test_a_command_beside_it_sees_what_is_used_and_of_what(standin: Standin, tmp
             "RateLimit.objects.create(client_key=ClientKey.objects.get(), requests_per_minute=10)\n"
             "Budget.objects.create(name='Team', domain=Domain.objects.get(), period='day', amount_usd='1')"
         )
-        told = eventually(lambda: _limits_with_use(nexus), seconds=20)
+        told = eventually(lambda: _limits_with_use(nexus), seconds=20) or {}
     lines = {line["name"]: line for line in told["limits"]}
     assert float(lines["budget Team"]["used"]) > 0
     assert lines["domain requests per hour"]["used"] >= lines["key requests per minute"]["used"] > 0
