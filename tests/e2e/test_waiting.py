@@ -107,9 +107,15 @@ def body_of(prompt: str, *, stream: bool = False) -> bytes:
 
 
 @contextlib.contextmanager
-def crowd_at(standin: Standin, data: Path, **variables: str) -> Iterator[Crowd]:
-    quickly = {"LIMIT_QUEUE_KEEPALIVE_AFTER": "0.3", "LIMIT_QUEUE_KEEPALIVE_EVERY": "0.2", "METRICS_TOKEN": FAKE_TOKEN}
-    with serve(data, standin.url, **quickly | variables) as nexus, ThreadPoolExecutor(40) as pool:
+def crowd_at(standin: Standin, data: Path, keepalive_after: str = "0.3") -> Iterator[Crowd]:
+    serving = serve(
+        data,
+        standin.url,
+        METRICS_TOKEN=FAKE_TOKEN,
+        LIMIT_QUEUE_KEEPALIVE_AFTER=keepalive_after,
+        LIMIT_QUEUE_KEEPALIVE_EVERY="0.2",
+    )
+    with serving as nexus, ThreadPoolExecutor(40) as pool:
         yield Crowd(nexus, standin, pool)
 
 
@@ -326,7 +332,7 @@ def test_a_key_that_is_revoked_while_it_waits_is_refused(standin: Standin, tmp_p
 
 
 def test_a_stop_sends_those_who_wait_away_at_once(standin: Standin, tmp_path: Path) -> None:
-    with crowd_at(standin, tmp_path, LIMIT_QUEUE_KEEPALIVE_AFTER="1") as crowd, crowd.holds(4000) as first:
+    with crowd_at(standin, tmp_path, keepalive_after="1") as crowd, crowd.holds(4000) as first:
         with (
             crowd.waits("patient", "plain") as plain,
             crowd.waits("patient", "a stream", stream=True) as early,
