@@ -314,21 +314,27 @@ def test_background_work_waits_behind_people(crowd: Crowd) -> None:
     assert not [name for name in headers if name.startswith("x-nexus")]
 
 
-def test_a_key_that_is_revoked_while_it_waits_is_refused(standin: Standin, tmp_path: Path) -> None:
-    with (
-        crowd_at(standin, tmp_path) as crowd,
-        crowd.holds(6000),
-        crowd.waits("heavy", "revoked meanwhile") as second,
-    ):
-        crowd.nexus.run(
-            "from django.utils import timezone\n"
-            "ClientKey.objects.filter(name='heavy').update(revoked_at=timezone.now())\n"
-            "Installation.announce_change()"
-        )
-        answer = second.result()
+REVOKE = """
+from django.utils import timezone
+ClientKey.objects.filter(name='heavy').update(revoked_at=timezone.now())
+Installation.announce_change()
+"""
+RAISE = "RateLimit.objects.update(concurrent_requests=2); Installation.announce_change()"
+
+
+def test_what_an_operator_changes_holds_for_those_who_wait(standin: Standin, tmp_path: Path) -> None:
+    with crowd_at(standin, tmp_path) as crowd, crowd.holds(12_000) as first:
+        with crowd.waits("heavy", "revoked meanwhile") as revoked:
+            crowd.nexus.run(REVOKE)
+        with crowd.waits("patient", "let in meanwhile") as let_in:
+            crowd.nexus.run(RAISE)
+        assert let_in.result().status == 200
+        assert not first.done()
+        answer = revoked.result()
         assert answer.status == 401
         assert row_of(crowd, answer)["attempts"] == 0
-        assert crowd.ask("patient", "next").status == 200
+        assert crowd.ask("patient", "the place of the revoked").status == 200
+        assert not first.done()
 
 
 def test_a_stop_sends_those_who_wait_away_at_once(standin: Standin, tmp_path: Path) -> None:
