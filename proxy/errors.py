@@ -11,6 +11,8 @@
         └── UpstreamSlow 504
 """
 
+import re
+
 import msgspec
 
 
@@ -140,8 +142,12 @@ class BudgetSpent(ProxyError):
         self.headers = _refusal(refused_by, retry_after_seconds)
 
 
+_UNFIT = re.compile(r"[^\x20-\x7e]")
+"""For a header: names of budgets are what people make of them."""
+
+
 def _refusal(refused_by: str, retry_after_seconds: int | None) -> tuple[tuple[bytes, bytes], ...]:
-    name = (b"x-nexus-limit", refused_by.encode("ascii", "replace"))
+    name = (b"x-nexus-limit", _UNFIT.sub("?", refused_by).encode())
     if retry_after_seconds is None:
         return (name,)
     return (name, (b"retry-after", str(retry_after_seconds).encode()))

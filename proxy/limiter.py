@@ -90,8 +90,12 @@ class Limiter:
     async def _check_fit(self, wanted: Want) -> None:
         """Two that come at the same moment may both fit. Raises BudgetSpent."""
         money = {meter: amount for meter, amount in zip(wanted.meters, wanted.amounts, strict=True) if meter.account}
-        for use in await self._store.read(list(money)):
-            if use.is_known and use.used + money[use.meter] > use.meter.limit:
+        uses = await self._store.read(list(money))
+        if unsaid := [use.meter for use in uses if not use.is_known]:
+            await self._seeding.seed(unsaid)
+            uses = await self._store.read(list(money))
+        for use in uses:
+            if use.used + money[use.meter] > use.meter.limit:
                 raise too_large(use, money[use.meter])
 
     def settle(self, admission: Admission, exchange: Exchange) -> None:

@@ -54,7 +54,8 @@ class Turns:
             self._places[key_id] = []
             self._due[key_id] = max(self._clock, self._due.get(key_id, 0.0))  # who was away has saved up nothing
         bisect.insort(self._places[key_id], place, key=lambda each: each.number)
-        self._choose()
+        if self.head is None or self._turn(place) < self._turn(self.head):
+            self.head = place
 
     def leave(self, place: Place) -> None:
         key_id = place.asker.key.id
@@ -75,8 +76,10 @@ class Turns:
                 place.wake.set()
 
     def _choose(self) -> None:
-        firsts = (places[0] for places in self._places.values())
-        self.head = min(firsts, key=lambda each: (self._due[each.asker.key.id], each.number), default=None)
+        self.head = min((places[0] for places in self._places.values()), key=self._turn, default=None)
+
+    def _turn(self, place: Place) -> tuple[float, int]:
+        return self._due[place.asker.key.id], place.number
 
 
 class Line:

@@ -1,16 +1,18 @@
-"""The counters of a budget, as the record knows them: one for all, or one for each key, user or session that spends."""
+"""Whose money a budget counts in a period, and its counters as the record knows them."""
 
 from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
 
-import msgspec
+from msgspec.structs import replace
 
-from accounts.ids import first_id_at
+from accounts.facts import BudgetFacts
 from accounts.models import Budget, ClientKey
 from telemetry.limits.meters import Account
-from telemetry.limits.periods import period_of
-from telemetry.models import ExchangeRow
+from telemetry.limits.persons import busiest
+from telemetry.limits.plan import account_of
+from telemetry.models import HourRow
+from telemetry.money.marks import start_of_hour
 from telemetry.money.sums import cost_sum
 
 PEOPLE_MAX = 50
@@ -25,27 +27,25 @@ class Counter(NamedTuple):
     """The same for people, with a space before it."""
 
 
-def counters(budget: Budget, now: datetime) -> list[Counter]:
-    starts_at, ends_at = period_of(budget.period, now, budget.starts_at)
-    account = Account(
-        budget_id=budget.id,
-        domain_id=budget.domain_id,
-        client_key_id=budget.client_key_id,
-        starts_at=starts_at,
-        ends_at=ends_at,
-    )
-    return list(_of_each(budget, account)) if budget.each else [Counter(account)]
+def counters(budget: BudgetFacts, now: datetime) -> list[Counter]:
+    """One for all, or one for each key, user or session that spends."""
+    account = account_of(budget, now)
+    if budget.each == Budget.Each.TOGETHER:
+        return [Counter(account)]
+    return list(_of_keys(account) if budget.each == Budget.Each.KEY else _of_persons(budget, account, now))
 
 
-def _of_each(budget: Budget, account: Account) -> Iterator[Counter]:
-    column = {"key": "client_key_id", "user": "user_id", "session": "session_id"}[budget.each]
-    rows = ExchangeRow.objects.filter(id__gte=first_id_at(account.starts_at)).exclude(**{column: None})
-    for name in ("domain_id", "client_key_id"):
-        if value := getattr(account, name):
-            rows = rows.filter(**{name: value})
-    spenders = rows.order_by().values(column).annotate(units=cost_sum("cost")).order_by("-units")
-    found = [name for name in spenders.values_list(column, flat=True)[:PEOPLE_MAX] if name]
-    names = dict(ClientKey.objects.filter(id__in=found).values_list("id", "name")) if column == "client_key_id" else {}
-    for name in found:
-        shown = f" of the {'client key' if names else budget.each} {names.get(name, name)}"
-        yield Counter(msgspec.structs.replace(account, **{column: name}), str(name)[:60], shown)
+def _of_keys(account: Account) -> Iterator[Counter]:
+    hours = HourRow.objects.filter(hour__gte=start_of_hour(account.starts_at), client_key__isnull=False)
+    if account.domain_id is not None:
+        hours = hours.filter(domain_id=account.domain_id)
+    spenders = hours.order_by().values("client_key_id").annotate(units=cost_sum()).order_by("-units")
+    ids = list(spenders.values_list("client_key_id", flat=True)[:PEOPLE_MAX])
+    for key in ClientKey.objects.filter(id__in=ids).order_by("name"):
+        yield Counter(replace(account, client_key_id=key.id), str(key.id), f" of the client key {key.name}")
+
+
+def _of_persons(budget: BudgetFacts, account: Account, now: datetime) -> Iterator[Counter]:
+    for name in busiest(budget, now, PEOPLE_MAX):
+        own = replace(account, user_id=name) if budget.each == Budget.Each.USER else replace(account, session_id=name)
+        yield Counter(own, name[:60], f" of the {budget.each} {name}")

@@ -2,9 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 
+from msgspec.structs import replace
+
 from accounts.facts import BudgetFacts
-from telemetry.limits.meters import Account, as_units
-from telemetry.limits.periods import period_of
+from telemetry.limits.meters import as_units
+from telemetry.limits.plan import account_of
 from telemetry.limits.spending import spent
 
 LATELY = timedelta(days=1)
@@ -19,23 +21,13 @@ def forecast(budget: BudgetFacts, now: datetime | None = None) -> datetime | Non
     now = now or datetime.now(UTC)
     if budget.each:
         return None
-    starts_at, ends_at = period_of(budget.period, now, budget.starts_at)
-    since = max(starts_at, now - LATELY)
+    account = account_of(budget, now)
+    since, ends_at = max(account.starts_at, now - LATELY), account.ends_at
     if now - since < LEAST:
         return None
-    left = as_units(budget.amount_usd) - spent(_account(budget, starts_at, ends_at))
-    pace = spent(_account(budget, since, ends_at)) / ((now - since) / LEAST)
+    left = as_units(budget.amount_usd) - spent(account)
+    pace = spent(replace(account, starts_at=since)) / ((now - since) / LEAST)
     if left <= 0 or pace <= 0 or left / pace > 24 * 366:
         return None
     at = (now + LEAST * (left / pace)).replace(minute=0, second=0, microsecond=0) + LEAST
     return at if ends_at is None or at < ends_at else None
-
-
-def _account(budget: BudgetFacts, since: datetime, until: datetime | None) -> Account:
-    return Account(
-        budget_id=budget.id,
-        domain_id=budget.domain_id,
-        client_key_id=budget.client_key_id,
-        starts_at=since,
-        ends_at=until,
-    )

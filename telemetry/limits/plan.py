@@ -158,36 +158,33 @@ def _window(
 # --- Money ------------------------------------------------------------------------------------------------------------
 
 
-def of_budget(budget: BudgetFacts, key_id: UUID | None, now: datetime) -> Meter:
-    """Of one that its requests have together, or that each key has."""
-    owner = key_id if budget.each == "key" else budget.client_key_id
+def account_of(budget: BudgetFacts, now: datetime) -> Account:
+    """Of all its requests together, in the period of that moment."""
     starts_at, ends_at = period_of(budget.period, now, budget.starts_at)
-    account = Account(
+    return Account(
         budget_id=budget.id,
         domain_id=budget.domain_id,
-        client_key_id=owner,
+        client_key_id=budget.client_key_id,
         starts_at=starts_at,
         ends_at=ends_at,
     )
-    scope = "key" if owner else "domain" if budget.domain_id else "all"
+
+
+def of_budget(budget: BudgetFacts, key_id: UUID | None, now: datetime) -> Meter:
+    """Of one that its requests have together, or that each key has."""
+    account = account_of(budget, now)
+    if budget.each == "key":
+        account = msgspec.structs.replace(account, client_key_id=key_id)
+    scope = "key" if account.client_key_id else "domain" if budget.domain_id else "all"
     return _money(budget, account, scope, "")
 
 
 def of_person(budget: BudgetFacts, name: str, now: datetime) -> Meter:
-    starts_at, ends_at = period_of(budget.period, now, budget.starts_at)
-    account = Account(
-        budget_id=budget.id,
-        domain_id=budget.domain_id,
-        client_key_id=budget.client_key_id,
-        user_id=name if budget.each == "user" else "",
-        session_id=name if budget.each == "session" else "",
-        starts_at=starts_at,
-        ends_at=ends_at,
-    )
+    named = {"user_id" if budget.each == "user" else "session_id": name}
+    account = msgspec.structs.replace(account_of(budget, now), **named)
     # A name may be long, and hold anything.
-    return _money(
-        budget, account, budget.each, blake2b(name.encode(errors="surrogatepass"), digest_size=12).hexdigest()
-    )
+    person = blake2b(name.encode(errors="surrogatepass"), digest_size=12).hexdigest()
+    return _money(budget, account, budget.each, person)
 
 
 def _money(budget: BudgetFacts, account: Account, scope: str, person: str) -> Meter:

@@ -1,157 +1,360 @@
-"""Waiting for room in a limit, as the official SDK and a plain client live it."""
+"""Waiting for room in a limit, as the official SDKs and plain clients live it."""
 
-import asyncio
+import contextlib
 import json
+import signal
 import socket
+import subprocess
+import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import anthropic
+import httpx
 import pytest
 
 from bench.standin import Standin
 from tests import rawhttp
+from tests.e2e import clients
 from tests.served import Served, eventually, serve
 
 pytestmark = pytest.mark.e2e
 
-ONE_AT_A_TIME = (
-    "Domain.objects.update(max_wait_seconds={seconds}); "
-    "RateLimit.objects.create(domain=Domain.objects.get(), concurrent_requests=1); Installation.announce_change()"
-)
-SLOW = "[[standin first_byte_ms=1500]] Hello"
+FAKE_TOKEN = "fake-metrics-token-0001"
+COMMENT = b": waiting for room in a limit\n\n"
+SCRIPT = Path(__file__).with_name("typescript.mjs")
+PREPARE = """
+import json
+domain = Domain.objects.get()
+RateLimit.objects.create(domain=domain, concurrent_requests=1)
+secrets = {}
+for name, (seconds, weight) in {"hasty": (0, 1), "brief": (1, 1), "patient": (30, 1), "heavy": (30, 3)}.items():
+    key, secrets[name] = ClientKey.issue(domain, name)
+    key.max_wait_seconds, key.weight = seconds, weight
+    key.save()
+print(json.dumps(secrets))
+"""
 
 
-@pytest.fixture
-def nexus(standin: Standin, tmp_path: Path) -> Iterator[Served]:
-    with serve(tmp_path, standin.url, LIMIT_QUEUE_KEEPALIVE_AFTER="0.2", LIMIT_QUEUE_KEEPALIVE_EVERY="0.2") as served:
-        yield served
+class Crowd:
+    """Clients of one Nexus that lets in one request at a time."""
+
+    def __init__(self, nexus: Served, standin: Standin, pool: ThreadPoolExecutor) -> None:
+        self.nexus = nexus
+        self._standin = standin
+        self._pool = pool
+        self._secrets: dict[str, str] = json.loads(nexus.run(PREPARE))
+        eventually(lambda: self._counts().header("x-nexus-ratelimit-concurrent-requests-limit"))
+
+    def _counts(self) -> rawhttp.Answer:
+        return rawhttp.request(
+            self.nexus.port, "POST", "/v1/messages/count_tokens", self.headers("heavy"), body_of("Hello")
+        )
+
+    def secret(self, name: str) -> str:
+        return self._secrets[name]
+
+    def headers(self, name: str, *more: tuple[str, str]) -> list[tuple[str, str]]:
+        return [("x-api-key", self._secrets[name]), ("anthropic-version", "2023-06-01"), *more]
+
+    def ask(self, name: str, prompt: str, *more: tuple[str, str], stream: bool = False) -> rawhttp.Answer:
+        sent = body_of(prompt, stream=stream)
+        return rawhttp.request(self.nexus.port, "POST", "/v1/messages", self.headers(name, *more), sent)
+
+    def goes_to_ask(
+        self, name: str, prompt: str, *more: tuple[str, str], stream: bool = False
+    ) -> "Future[rawhttp.Answer]":
+        return self._pool.submit(self.ask, name, prompt, *more, stream=stream)
+
+    def waiting(self) -> float:
+        answer = httpx.get(
+            f"{self.nexus.url}/metrics", headers={"authorization": f"Bearer {FAKE_TOKEN}"}, trust_env=False
+        )
+        lines = [line for line in answer.text.splitlines() if line.startswith("nexus_limit_waiting{")]
+        return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+    @contextlib.contextmanager
+    def waits(self, name: str, prompt: str, *more: tuple[str, str], stream: bool = False) -> Iterator[Any]:
+        """Somebody who asks, and waits by the time the block begins."""
+        before = self.waiting()
+        asked = self.goes_to_ask(name, prompt, *more, stream=stream)
+        eventually(lambda: self.waiting() > before)
+        yield asked
+
+    @contextlib.contextmanager
+    def holds(self, milliseconds: int) -> Iterator[Any]:
+        """Somebody has the one place, for so long."""
+        prompt = f"[[standin first_byte_ms={milliseconds} key=k{time.monotonic_ns()}]]"
+        held = self.goes_to_ask("patient", prompt)
+        self.arrived(prompt)
+        yield held
+        assert held.result().status == 200
+
+    def arrived(self, prompt: str) -> Any:
+        return self._standin.recorder.wait_for(lambda each: prompt.encode() in each.body, 20)
+
+    def order(self, prompts: list[str]) -> list[str]:
+        """In which they came to the API."""
+        bodies = [each.body.decode() for each in self._standin.recorder.exchanges]
+        return [prompt for body in bodies for prompt in prompts if f'"{prompt}"' in body]
 
 
-def limit(nexus: Served, seconds: int) -> None:
-    nexus.run(ONE_AT_A_TIME.format(seconds=seconds))
-    eventually(lambda: post(nexus, "Hello", is_counted=True).header("x-nexus-ratelimit-concurrent-requests-limit"))
-
-
-def post(nexus: Served, prompt: str, *, is_stream: bool = False, is_counted: bool = False) -> rawhttp.Answer:
-    path = "/v1/messages/count_tokens" if is_counted else "/v1/messages"
-    return rawhttp.request(nexus.port, "POST", path, headers(nexus), body(prompt, is_stream=is_stream))
-
-
-def headers(nexus: Served) -> list[tuple[str, str]]:
-    return [("x-api-key", nexus.key), ("anthropic-version", "2023-06-01")]
-
-
-def body(prompt: str, *, is_stream: bool) -> bytes:
+def body_of(prompt: str, *, stream: bool = False) -> bytes:
     asked = {"model": "claude-haiku-4-5", "max_tokens": 50, "messages": [{"role": "user", "content": prompt}]}
-    return json.dumps({**asked, "stream": is_stream}).encode()
+    return json.dumps({**asked, "stream": stream}).encode()
 
 
-async def both(nexus: Served, *, is_stream: bool) -> tuple[Any, Any]:
-    """One request, and a second one while it runs."""
-    first = asyncio.create_task(asyncio.to_thread(post, nexus, SLOW))
-    await asyncio.sleep(0.5)
-    return await asyncio.to_thread(post, nexus, "Hello", is_stream=is_stream), await first
+@contextlib.contextmanager
+def crowd_at(standin: Standin, data: Path, keepalive_after: str = "0.3") -> Iterator[Crowd]:
+    serving = serve(
+        data,
+        standin.url,
+        METRICS_TOKEN=FAKE_TOKEN,
+        LIMIT_QUEUE_KEEPALIVE_AFTER=keepalive_after,
+        LIMIT_QUEUE_KEEPALIVE_EVERY="0.2",
+    )
+    with serving as nexus, ThreadPoolExecutor(40) as pool:
+        yield Crowd(nexus, standin, pool)
 
 
-def test_the_second_waits_until_the_first_has_ended(nexus: Served) -> None:
-    limit(nexus, 30)
-    second, first = asyncio.run(both(nexus, is_stream=False))
-    assert (first.status, second.status) == (200, 200)
-    row = nexus.exchange(second.header("x-nexus-request-id"))
+@pytest.fixture(scope="module")
+def crowd(standin: Standin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crowd]:
+    with crowd_at(standin, tmp_path_factory.mktemp("waiting")) as made:
+        yield made
+
+
+def sdk(crowd: Crowd, name: str, max_retries: int = 0) -> anthropic.Anthropic:
+    return anthropic.Anthropic(base_url=crowd.nexus.url, api_key=crowd.secret(name), max_retries=max_retries)
+
+
+def row_of(crowd: Crowd, answer: rawhttp.Answer) -> dict[str, Any]:
+    return crowd.nexus.exchange(answer.header("x-nexus-request-id"))
+
+
+def test_the_second_waits_until_the_first_has_ended(crowd: Crowd) -> None:
+    with crowd.holds(1000) as first, crowd.waits("patient", "second") as second:
+        assert second.result().status == 200
+    row = row_of(crowd, second.result())
+    assert 300 < row["waited_ms"] < 2000
+    assert row["overhead_us"] < 200_000
+    assert row["duration_ms"] >= row["waited_ms"]
+    assert second.result().header("x-nexus-ratelimit-concurrent-requests-limit") == "1"
+    assert row_of(crowd, first.result())["waited_ms"] == 0
+
+
+def test_who_may_not_wait_is_refused_at_once(crowd: Crowd) -> None:
+    with crowd.holds(500):
+        answer = crowd.ask("hasty", "now or never")
+    assert (answer.status, answer.header("retry-after")) == (429, "1")
+    assert row_of(crowd, answer)["waited_ms"] == 0
+
+
+def test_a_stream_that_waits_is_kept_alive_and_comes_whole(crowd: Crowd) -> None:
+    with crowd.holds(1000), crowd.waits("patient", "a stream", stream=True) as second:
+        answer = second.result()
+    assert answer.status == 200
+    assert answer.header("content-type") == "text/event-stream; charset=utf-8"
+    assert answer.body.startswith(COMMENT * 2)
+    assert answer.body.replace(COMMENT, b"") == bytes(crowd.arrived("a stream").sent)
+    row = row_of(crowd, answer)
+    assert (row["status"], row["outcome"], row["usage_source"]) == (200, "completed", "final")
     assert row["waited_ms"] > 300
-    assert row["overhead_us"] < 300_000
-    assert nexus.exchange(first.header("x-nexus-request-id"))["waited_ms"] == 0
 
 
-def test_a_stream_that_waits_is_kept_alive_and_comes_whole(nexus: Served, standin: Standin) -> None:
-    limit(nexus, 30)
-    second, _ = asyncio.run(both(nexus, is_stream=True))
-    assert second.status == 200
-    assert second.body.startswith(b": waiting for room in a limit\n\n")
-    assert second.body.rpartition(b": waiting for room in a limit\n\n")[2] == standin.recorder.last.sent
+def test_a_stream_that_waits_for_a_moment_has_the_head_of_the_api(crowd: Crowd, standin: Standin) -> None:
+    with crowd.holds(300), crowd.waits("patient", "a short wait", stream=True) as second:
+        pass
+    assert COMMENT not in second.result().body or row_of(crowd, second.result())["waited_ms"] >= 300
+    calm = crowd.ask("patient", "no wait", stream=True)
+    assert calm.header("request-id")
+    assert COMMENT not in calm.body
 
 
-def test_the_sdk_reads_a_stream_that_waited(nexus: Served) -> None:
-    limit(nexus, 30)
-
-    def read() -> str:
-        with (
-            anthropic.Anthropic(base_url=nexus.url, api_key=nexus.key, max_retries=0) as client,
-            client.messages.stream(
-                model="claude-haiku-4-5", max_tokens=50, messages=[{"role": "user", "content": "Hello"}]
-            ) as stream,
-        ):
-            return stream.get_final_text()
-
-    async def run() -> str:
-        first = asyncio.create_task(asyncio.to_thread(post, nexus, SLOW))
-        await asyncio.sleep(0.5)
-        text = await asyncio.to_thread(read)
-        await first
-        return text
-
-    assert asyncio.run(run())
+def test_the_python_sdk_reads_a_stream_that_waited(crowd: Crowd) -> None:
+    with (
+        crowd.holds(1000),
+        sdk(crowd, "patient") as client,
+        client.messages.stream(
+            model="claude-haiku-4-5", max_tokens=50, messages=[{"role": "user", "content": "of the SDK"}]
+        ) as stream,
+    ):
+        events = [event.type for event in stream]
+        message = stream.get_final_message()
+    assert (events[0], events[-1]) == ("message_start", "message_stop")
+    assert message.content
+    assert message.stop_reason == "max_tokens"
+    assert crowd.nexus.exchange(stream.response.headers["x-nexus-request-id"])["waited_ms"] > 300
 
 
-def test_a_refusal_after_comments_is_an_error_event(nexus: Served) -> None:
-    limit(nexus, 1)
-
-    def read() -> anthropic.APIStatusError:
-        with (
-            anthropic.Anthropic(base_url=nexus.url, api_key=nexus.key, max_retries=0) as client,
-            pytest.raises(anthropic.APIStatusError) as refused,
-            client.messages.stream(
-                model="claude-haiku-4-5", max_tokens=50, messages=[{"role": "user", "content": "Hello"}]
-            ) as stream,
-        ):
-            stream.get_final_text()
-        return refused.value
-
-    async def run() -> anthropic.APIStatusError:
-        first = asyncio.create_task(asyncio.to_thread(post, nexus, "[[standin first_byte_ms=4000]] Hello"))
-        await asyncio.sleep(0.5)
-        error = await asyncio.to_thread(read)
-        await first
-        return error
-
-    told: Any = asyncio.run(run()).body
+def test_the_python_sdk_hears_of_a_refusal_after_comments(crowd: Crowd) -> None:
+    with (
+        crowd.holds(2500),
+        sdk(crowd, "brief", max_retries=2) as client,
+        pytest.raises(anthropic.APIStatusError) as refused,
+        client.messages.stream(
+            model="claude-haiku-4-5", max_tokens=50, messages=[{"role": "user", "content": "too long"}]
+        ) as stream,
+    ):
+        stream.get_final_text()
+    told: Any = refused.value.body
+    assert told["type"] == "error"
     assert told["error"]["type"] == "rate_limit_error"
     assert "has waited for 1 s" in told["error"]["message"]
+    row = crowd.nexus.exchange(told["request_id"])
+    assert (row["status"], row["outcome"], row["attempts"]) == (429, "refused", 0)
+    assert row["refused_by"] == "domain concurrent requests"
+    assert 900 < row["waited_ms"] < 2000
 
 
-def test_an_error_of_the_api_after_comments_is_an_error_event(nexus: Served) -> None:
-    limit(nexus, 30)
-
-    async def run() -> rawhttp.Answer:
-        first = asyncio.create_task(asyncio.to_thread(post, nexus, SLOW))
-        await asyncio.sleep(0.5)
-        second = await asyncio.to_thread(post, nexus, "[[standin status=529]]", is_stream=True)
-        await first
-        return second
-
-    answer = asyncio.run(run())
-    event = answer.body.rpartition(b"event: error\ndata: ")[2]
-    assert json.loads(event)["error"]["type"] == "overloaded_error"
-    row = nexus.exchange(answer.header("x-nexus-request-id"))
-    assert (row["outcome"], row["error_type"]) == ("api_error", "overloaded_error")
+def test_the_python_sdk_comes_again_after_a_refusal_before_any_comment(crowd: Crowd) -> None:
+    with crowd.holds(2000), sdk(crowd, "brief", max_retries=3) as client:
+        message = client.messages.create(
+            model="claude-haiku-4-5", max_tokens=50, messages=[{"role": "user", "content": "again"}]
+        )
+    assert message.content
 
 
-def test_who_leaves_while_it_waits_holds_up_nobody(nexus: Served) -> None:
-    limit(nexus, 30)
+@clients.missing
+@pytest.mark.parametrize(("name", "milliseconds"), [("patient", 1500), ("brief", 4000)])
+def test_the_typescript_sdk_reads_both(crowd: Crowd, tmp_path: Path, name: str, milliseconds: int) -> None:
+    with crowd.holds(milliseconds):
+        settings = {"ANTHROPIC_BASE_URL": crowd.nexus.url, "ANTHROPIC_API_KEY": crowd.secret(name)}
+        done = subprocess.run(
+            [str(clients.NODE), str(SCRIPT), "stream"],
+            env=clients.environment(tmp_path, **settings),
+            capture_output=True,
+            text=True,
+            timeout=clients.TIMEOUT_SECONDS,
+        )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    if name == "patient":
+        assert told["data"]["stop_reason"] == "end_turn"
+        assert crowd.nexus.exchange(told["id"])["waited_ms"] > 0
+    else:
+        assert told["error"].endswith("Error")
+        assert "rate_limit_error" in json.dumps(told["body"])
+        assert "has waited for 1 s" in json.dumps(told["body"])
 
-    async def run() -> rawhttp.Answer:
-        first = asyncio.create_task(asyncio.to_thread(post, nexus, SLOW))
-        await asyncio.sleep(0.3)
-        with socket.create_connection(("127.0.0.1", nexus.port)) as leaving:
-            sent = body("Hello", is_stream=False)
-            leaving.sendall(rawhttp.head("POST", "/v1/messages", headers(nexus), len(sent)) + sent)
-            await asyncio.sleep(0.3)
-        third = await asyncio.to_thread(post, nexus, "Hello")
-        await first
-        return third
 
-    assert asyncio.run(run()).status == 200
-    rows = eventually(lambda: [row for row in nexus.rows("telemetry_exchange") if row["outcome"] == "cancelled"])
-    assert [row["attempts"] for row in rows] == [0]
+@pytest.mark.parametrize(
+    ("trouble", "status", "error", "outcome"),
+    [
+        ("status=529", 529, "overloaded_error", "api_error"),
+        ("status=400", 400, "invalid_request_error", "api_error"),
+        ("html=1", 502, "api_error", "api_error"),
+        ("die_at=-1", 502, "api_error", "upstream_failed"),
+    ],
+)
+def test_an_error_of_the_api_after_comments_is_an_event(
+    crowd: Crowd, trouble: str, status: int, error: str, outcome: str
+) -> None:
+    with crowd.holds(1000), crowd.waits("patient", f"[[standin {trouble}]]", stream=True) as second:
+        answer = second.result()
+    assert (answer.status, answer.is_complete) == (200, True)
+    comments, _, event = answer.body.partition(b"event: error\ndata: ")
+    assert comments.startswith(COMMENT)
+    assert json.loads(event)["error"]["type"] == error
+    assert event.endswith(b"}\n\n")
+    row = row_of(crowd, answer)
+    assert (row["status"], row["outcome"]) == (status, outcome)
+
+
+def test_who_leaves_while_it_waits_holds_up_nobody(crowd: Crowd) -> None:
+    agent = ("user-agent", "leaves early")
+    with crowd.holds(1000):
+        sent = body_of("never")
+        with socket.create_connection(("127.0.0.1", crowd.nexus.port)) as leaving:
+            leaving.sendall(rawhttp.head("POST", "/v1/messages", crowd.headers("heavy", agent), len(sent)) + sent)
+            eventually(lambda: crowd.waiting() == 1)
+        eventually(lambda: crowd.waiting() == 0, seconds=0.6)
+        assert crowd.ask("patient", "after it").status == 200
+    row = crowd.nexus.exchange_of("leaves early")
+    assert (row["outcome"], row["attempts"], row["status"]) == ("cancelled", 0, None)
+
+
+def test_a_stream_whose_client_leaves_after_comments_is_no_answer(crowd: Crowd) -> None:
+    agent = ("user-agent", "leaves late")
+    with crowd.holds(1500):
+        sent = body_of("never", stream=True)
+        with socket.create_connection(("127.0.0.1", crowd.nexus.port)) as leaving:
+            leaving.sendall(rawhttp.head("POST", "/v1/messages", crowd.headers("heavy", agent), len(sent)) + sent)
+            received = b""
+            while COMMENT not in received:
+                received += leaving.recv(65536)
+        eventually(lambda: crowd.waiting() == 0, seconds=0.6)
+    row = crowd.nexus.exchange_of("leaves late")
+    assert (row["outcome"], row["status"]) == ("cancelled", None)
+
+
+def test_keys_take_turns_by_their_weights(crowd: Crowd) -> None:
+    light, heavy = ([f"{name} {number}" for number in range(8)] for name in ("light", "heavy"))
+    with crowd.holds(1500), contextlib.ExitStack() as queue:
+        answers = [queue.enter_context(crowd.waits("patient", prompt)) for prompt in light]
+        answers += [queue.enter_context(crowd.waits("heavy", prompt)) for prompt in heavy]
+    assert {answer.result().status for answer in answers} == {200}
+    order = crowd.order([*light, *heavy])
+    assert [each for each in order if each in light] == light
+    assert [each for each in order if each in heavy] == heavy
+    assert sum(each in heavy for each in order[:8]) == 6
+    assert order[8:] != heavy[:8]
+
+
+def test_background_work_waits_behind_people(crowd: Crowd) -> None:
+    with (
+        crowd.holds(1000),
+        crowd.waits("patient", "by night", ("x-nexus-priority", "background")) as night,
+        crowd.waits("patient", "by day") as day,
+    ):
+        assert {night.result().status, day.result().status} == {200}
+    assert crowd.order(["by night", "by day"]) == ["by day", "by night"]
+    headers = [name for name, _ in crowd.arrived("by night").headers]
+    assert not [name for name in headers if name.startswith("x-nexus")]
+
+
+REVOKE = """
+from django.utils import timezone
+ClientKey.objects.filter(name='heavy').update(revoked_at=timezone.now())
+Installation.announce_change()
+"""
+RAISE = "RateLimit.objects.update(concurrent_requests=2); Installation.announce_change()"
+
+
+def test_what_an_operator_changes_holds_for_those_who_wait(standin: Standin, tmp_path: Path) -> None:
+    with crowd_at(standin, tmp_path) as crowd, crowd.holds(12_000) as first:
+        with crowd.waits("heavy", "revoked meanwhile") as revoked:
+            crowd.nexus.run(REVOKE)
+        with crowd.waits("patient", "let in meanwhile") as let_in:
+            crowd.nexus.run(RAISE)
+        assert let_in.result().status == 200
+        assert not first.done()
+        answer = revoked.result()
+        assert answer.status == 401
+        assert row_of(crowd, answer)["attempts"] == 0
+        assert crowd.ask("patient", "the place of the revoked").status == 200
+        assert not first.done()
+
+
+def test_a_stop_sends_those_who_wait_away_at_once(standin: Standin, tmp_path: Path) -> None:
+    with crowd_at(standin, tmp_path, keepalive_after="1") as crowd, crowd.holds(4000) as first:
+        with (
+            crowd.waits("patient", "plain") as plain,
+            crowd.waits("patient", "a stream", stream=True) as early,
+        ):
+            time.sleep(1.3)  # the stream has begun
+            with crowd.waits("patient", "late stream", stream=True) as late:
+                began = time.monotonic()
+                crowd.nexus.process.send_signal(signal.SIGTERM)
+                answers = [each.result() for each in (plain, early, late)]
+                assert time.monotonic() - began < 1
+        assert not first.done()
+        assert [answer.status for answer in answers] == [503, 200, 503]
+        assert answers[0].header("x-should-retry") == "true"
+        assert "being stopped" in json.loads(answers[0].body)["error"]["message"]
+        event = answers[1].body.rpartition(b"event: error\ndata: ")[2]
+        assert "being stopped" in json.loads(event)["error"]["message"]
+        assert first.result().status == 200
+        assert crowd.nexus.stop() == 0
+        assert [row_of(crowd, answer)["status"] for answer in answers] == [503, 503, 503]

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from accounts.ids import new_id
 from proxy.admission import Admission
+from proxy.errors import BudgetSpent
 from proxy.remaining import remaining
 from telemetry.limits.meters import UNITS_PER_USD, Account, Dimension, Meter
 from telemetry.limits.store import Granted, Want
@@ -50,3 +51,8 @@ def test_money_is_told_in_usd_with_the_end_of_its_period() -> None:
 
 def test_without_limits_nothing_is_told() -> None:
     assert told() == {}
+
+
+def test_a_budgets_name_fits_into_a_header_whatever_it_is() -> None:
+    error = BudgetSpent("It is spent.", "budget Büro\r\nx-evil: 1", None)
+    assert error.headers == ((b"x-nexus-limit", b"budget B?ro??x-evil: 1"),)

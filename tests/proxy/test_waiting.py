@@ -20,7 +20,7 @@ from proxy.refusals import refusal
 from proxy.waiting import Say, WaitingRoom
 from telemetry.limits.memory import MemoryStore
 from telemetry.limits.meters import Dimension, Meter
-from telemetry.limits.store import Denied, Granted, Settlement, Want
+from telemetry.limits.store import Denied, Granted, Settlement, Store, Want
 from telemetry.metrics.waiting import WaitingMetrics
 from tests.proxy.test_lines import asker, key
 from tests.virtualtime import now, run
@@ -40,11 +40,11 @@ CREDENTIAL = places("the credential")
 class House:
     """A waiting room in front of limits, and who asks in it. To be made within the loop."""
 
-    def __init__(self, max_waiting: int = 1000) -> None:
+    def __init__(self, max_waiting: int = 1000, store: Store | None = None) -> None:
         self.registry = CollectorRegistry()
         conf = WaitConf(max_waiting=max_waiting, keepalive_after_seconds=10, keepalive_seconds=10)
         self.room = WaitingRoom(conf, WaitingMetrics(self.registry))
-        self.store = MemoryStore(lambda: 1_800_000_000_000 + round(now() * 1000))
+        self.store: Store = store or MemoryStore(lambda: 1_800_000_000_000 + round(now() * 1000))
         self.tries = 0
         self.admitted: list[str] = []
 
@@ -82,8 +82,8 @@ class House:
         self.settle(admission)
         return admission
 
-    def has_room(self, meters: tuple[Meter, ...]) -> bool:
-        return all(use.used < use.meter.limit for use in self.store.read_now(meters))
+    async def has_room(self, meters: tuple[Meter, ...]) -> bool:
+        return all(use.used < use.meter.limit for use in await self.store.read(meters))
 
     def counted(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(name, labels)
@@ -573,7 +573,11 @@ def test_whoever_comes_and_goes_nobody_is_forgotten_and_no_room_is_left_unused(
             idle: dict[Any, float] = {}
             while True:
                 await asyncio.sleep(0.25)
-                idle = {each: idle.get(each, now()) for each, wanted in waiting.items() if house.has_room(wanted)}
+                idle = {
+                    each: idle.get(each, now())
+                    for each, wanted in list(waiting.items())
+                    if await house.has_room(wanted)
+                }
                 assert all(now() - since <= 2.1 for since in idle.values())
 
         watching = asyncio.ensure_future(watch())
@@ -582,7 +586,7 @@ def test_whoever_comes_and_goes_nobody_is_forgotten_and_no_room_is_left_unused(
         with pytest.raises(asyncio.CancelledError):
             await watching
         house.assert_it_is_empty()
-        assert sum(use.used for use in house.store.read_now(METERS) if not use.meter.is_window) == 0
+        assert sum(use.used for use in await house.store.read(METERS) if not use.meter.is_window) == 0
 
     random.seed(seed)
     run(main())

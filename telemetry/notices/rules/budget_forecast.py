@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 
 from accounts.models import Budget
 from accounts.register import budget_facts
-from telemetry.limits.accounts import counters
 from telemetry.limits.forecast import forecast
 from telemetry.limits.meters import as_units
+from telemetry.limits.plan import account_of
 from telemetry.limits.spending import spent
 from telemetry.models import Limits, Severity
 from telemetry.notices.finding import Finding
@@ -16,13 +16,14 @@ from telemetry.notices.rules.rule import WatchedRule
 
 def find(now: datetime, limits: Limits) -> Iterable[Finding]:
     for budget in Budget.objects.filter(is_active=True, each="").select_related("domain", "client_key__domain"):
-        (counter,) = counters(budget, now)
-        share = spent(counter.account) / as_units(budget.amount_usd)
-        at = forecast(budget_facts(budget), now) if share >= (limits.threshold or 0) else None
+        facts = budget_facts(budget)
+        account = account_of(facts, now)
+        share = spent(account) / as_units(budget.amount_usd)
+        at = forecast(facts, now) if share >= (limits.threshold or 0) else None
         if at is not None:
             yield Finding(
                 rule=RULE.name,
-                object=f"{budget.id}:{counter.account.starts_at:%Y%m%d}",
+                object=f"{budget.id}:{account.starts_at:%Y%m%d}",
                 label=f"Budget {budget.name} will not last",
                 domain_id=budget.domain_id or (budget.client_key.domain_id if budget.client_key else None),
                 severity=limits.severity,

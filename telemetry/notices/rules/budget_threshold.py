@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from accounts.models import Budget
 from accounts.models.limits import thresholds_of
+from accounts.register import budget_facts
 from telemetry.limits.accounts import Counter, counters
 from telemetry.limits.meters import as_units, as_usd
 from telemetry.limits.spending import spent
@@ -18,7 +19,7 @@ SPENT = 100
 def find(now: datetime, limits: Limits) -> Iterable[Finding]:
     for budget in Budget.objects.filter(is_active=True).select_related("domain", "client_key__domain"):
         if thresholds := thresholds_of(budget.thresholds):
-            for counter in counters(budget, now):
+            for counter in counters(budget_facts(budget), now):
                 yield from _passed(budget, counter, thresholds, limits)
 
 

@@ -10,6 +10,7 @@ from pytest_django import Settings
 from accounts.ids import first_id_at
 from accounts.models import Budget, ClientKey, Domain
 from telemetry.models import Delivery, ExchangeRow, Incident
+from telemetry.money.rollups import roll_up
 from telemetry.notices.finding import Finding
 from telemetry.notices.incidents import evaluate
 from telemetry.notices.rules import budget_forecast, budget_threshold
@@ -74,6 +75,7 @@ def test_each_key_has_its_own(domain: Domain, budget: Budget) -> None:
     ada, bob = (ClientKey.issue(domain, name)[0] for name in ("Ada", "Bob"))
     pay(domain, "6", client_key_id=ada.id)
     pay(domain, "4", client_key_id=bob.id)
+    roll_up(at_once=True)
     assert passed() == ["Budget Team of the client key Ada: 50 %"]
 
 
