@@ -18,6 +18,7 @@ from telemetry.limits.lines import Line, Origin
 from telemetry.limits.meters import Dimension
 from telemetry.limits.persons import busiest
 from telemetry.limits.reading import Reading, read
+from telemetry.limits.remembered import Remembered
 from telemetry.limits.spending import spent
 from telemetry.limits.store import Use
 
@@ -34,6 +35,8 @@ VARIABLES = {Dimension.REQUESTS: "RATE_LIMIT_MAX_REQUESTS", Dimension.TOKENS: "R
 NOBODYS_LIMIT = Q(domain=None, client_key=None, credential=None)
 NOBODYS_BUDGET = Q(domain=None, client_key=None)
 K = TypeVar("K", bound=Hashable)
+_spent: Remembered[int] = Remembered(seconds=10, most=1000)
+_busiest: Remembered[list[str]] = Remembered(seconds=10, most=1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,14 +149,19 @@ def _filled(lines: list[Line]) -> tuple[list[Line], Reading]:
 
 def _known(lines: list[Line]) -> list[Line]:
     """Budgets that no counter knows since the process or Redis was started; and persons', whose counters begin at 0."""
-    asked = [line for line in lines if line.use and line.meter.account and (line.person or not line.use.is_known)]
+    asked = [line for line in lines if line.use and line.meter.account and (_may_begin_at_0(line) or not line.is_known)]
     return [_from_record(line) if line in asked[:ASKED_MAX] else line for line in lines]
 
 
+def _may_begin_at_0(line: Line) -> bool:
+    return line.meter.is_lazy and line.used == line.held
+
+
 def _from_record(line: Line) -> Line:
-    if line.use is None or line.meter.account is None:
+    account = line.meter.account
+    if account is None:
         return line
-    paid = max(spent(line.meter.account), line.used - line.held)
+    paid = max(_spent.get(line.meter.key, lambda: spent(account)), line.used - line.held)
     return replace(line, use=Use(line.meter, paid + line.held, line.held))
 
 
@@ -236,7 +244,7 @@ def line_of_budget(budget: Budget, now: datetime, key_id: UUID | None = None) ->
 
 def lines_of_persons(budget: Budget, now: datetime) -> Iterator[Line]:
     facts = budget_facts(budget)
-    for name in busiest(facts, now, PERSONS_MAX):
+    for name in _busiest.get(str(budget.id), lambda: busiest(facts, now, PERSONS_MAX)):
         yield Line(plan.of_person(facts, name, now), _origin(budget), person=name)
 
 

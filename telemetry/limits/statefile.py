@@ -19,8 +19,9 @@ NAME, LOCK = "limits.state", "limits.lock"
 WRITE_SECONDS = 1.0
 SHARE_OF_TIME = 0.02
 """Of the event loop's, at most, that goes into it: with very many meters it is written less often."""
-METERS_MAX = 5000
-"""About a kilobyte each at most; beyond it, those that were not used for longest are left out."""
+METERS_MAX = 2000
+"""About half a kilobyte each, and 10 µs of the event loop, where a window is used all the time. Beyond it those that
+were not used for longest are left out."""
 BYTES_MAX = 64_000_000
 _decoder = msgspec.msgpack.Decoder(State)
 
