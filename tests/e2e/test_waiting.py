@@ -237,10 +237,9 @@ def test_the_python_sdk_comes_again_after_a_refusal_before_any_comment(crowd: Cr
     with crowd.holds() as held, sdk(crowd, "brief", max_retries=10) as client, ThreadPoolExecutor(1) as pool:
         before = crowd.refused()
         asked = pool.submit(
-            client.messages.create,
-            model="claude-haiku-4-5",
-            max_tokens=50,
-            messages=[{"role": "user", "content": "again"}],
+            lambda: client.messages.create(
+                model="claude-haiku-4-5", max_tokens=50, messages=[{"role": "user", "content": "again"}]
+            )
         )
         eventually(lambda: crowd.refused() > before)
         held.close()
