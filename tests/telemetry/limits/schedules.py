@@ -240,7 +240,9 @@ def _scaled(meter: Meter, amount: int) -> int:
     return amount % 10 * PAST_2_53 if meter.limit > PAST_2_53 else amount
 
 
-_some_meters = st.lists(st.integers(0, 8), min_size=1, max_size=6, unique=True).map(tuple)
+_some_meters = st.integers(0, 8).map(lambda index: (index,)) | st.lists(
+    st.integers(0, 8), min_size=1, max_size=6, unique=True
+).map(tuple)
 _amounts = st.sampled_from([0, 1, 7, 30, 200, 999])
 _waits = st.sampled_from([0, 1, 16, 17, 999, 1000, 1017, 8000, 24_999, 25_000, 31_000, 60_000, 61_000, 90_000])
 _steps = st.one_of(
@@ -260,6 +262,7 @@ schedules = st.lists(_steps, min_size=5, max_size=40)
 
 
 LEASE_ENDS: list[Step] = [Reserve((5, 6), 1), Wait(LEASE_MS - 1), Read(), Wait(1), Read()]
+PLACES_ARE_TAKEN: list[Step] = [Reserve((5,), 1), Reserve((5,), 1), Reserve((5,), 1), Settle(0, 0), Reserve((5,), 1)]
 
 
 async def play(store: Store, model: Model, schedule: list[Step], seeded: bool) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from telemetry.limits.memory import MemoryStore
 from telemetry.limits.shared import SharedStore
 from tests.telemetry.limits.model import Model
-from tests.telemetry.limits.schedules import LEASE_ENDS, Step, play, schedules
+from tests.telemetry.limits.schedules import LEASE_ENDS, PLACES_ARE_TAKEN, Step, play, schedules
 from tests.telemetry.limits.stores import running
 
 SLOW = [HealthCheck.too_slow]
@@ -18,6 +18,7 @@ SLOW = [HealthCheck.too_slow]
 @settings(max_examples=1000, deadline=None, suppress_health_check=SLOW)
 @given(schedules, st.booleans())
 @example(LEASE_ENDS, True)
+@example(PLACES_ARE_TAKEN, True)
 def test_the_store_in_memory_says_what_the_model_says(schedule: list[Step], seeded: bool) -> None:
     model = Model()
     asyncio.run(play(MemoryStore(lambda: model.now_ms), model, schedule, seeded))
@@ -26,6 +27,7 @@ def test_the_store_in_memory_says_what_the_model_says(schedule: list[Step], seed
 @settings(max_examples=300, deadline=None, suppress_health_check=SLOW)
 @given(schedules, st.booleans())
 @example(LEASE_ENDS, True)
+@example(PLACES_ARE_TAKEN, True)
 def test_the_store_in_redis_says_what_the_model_says(shared_redis: str, schedule: list[Step], seeded: bool) -> None:
     asyncio.run(_play_in_redis(shared_redis, schedule, seeded))
 
