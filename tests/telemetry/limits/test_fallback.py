@@ -123,7 +123,7 @@ async def test_nobody_waits_longer_than_once_for_a_redis_that_does_not_answer(ow
         await one.begin(meter)
         own_redis.signal(signal.SIGSTOP)
         waits = await asyncio.gather(*(_timed(one, meter, delay_seconds=each / 400) for each in range(600)))
-        assert max(waits) < REPLY_SECONDS + 0.5
+        assert max(waits) < 2 * REPLY_SECONDS
         assert min(waits) < 0.05  # whoever comes later does not wait at all
         own_redis.signal(signal.SIGCONT)
         await one.until_shared()
