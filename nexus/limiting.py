@@ -1,7 +1,6 @@
 """Where one process counts what is used of limits and budgets, and what runs beside that."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
 
 from django.conf import settings
@@ -48,5 +47,6 @@ class Limiting:
             self._file.close()
         if self._shared is not None and self._sharing is not None:
             self._shared.stop()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._sharing, STOP_SECONDS)
+            # Not `wait_for`: a server that ends at once has cancelled this task, and the record has yet to be closed.
+            await asyncio.wait([self._sharing], timeout=STOP_SECONDS)
+            self._sharing.cancel()
