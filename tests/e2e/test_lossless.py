@@ -1,6 +1,7 @@
 """The record loses nothing: real processes are killed, a real database goes away, and everything is there once."""
 
 import asyncio
+import functools
 import signal
 import sqlite3
 import time
@@ -24,6 +25,14 @@ ON_POSTGRES = pytest.mark.skipif("not os.environ.get('DATABASE_URL')", reason="i
 ON_SQLITE = pytest.mark.skipif("os.environ.get('DATABASE_URL')", reason="it is about SQLite")
 AWAY_SECONDS = 30
 LEDGER = ("accepted", "stored", "in_flight", "spooled", "lost")
+unlimited = functools.partial(
+    serve,
+    RATE_LIMIT_MAX_REQUESTS="0",
+    RATE_LIMIT_MAX_TOKENS="0",
+    DOMAIN_RATE_LIMIT_MAX_REQUESTS="0",
+    DOMAIN_RATE_LIMIT_MAX_TOKENS="0",
+)
+"""All of this is more than a key may use by default."""
 
 
 @dataclass
@@ -92,7 +101,7 @@ def settled(served: Served) -> dict[str, int]:
 
 async def test_a_process_killed_amid_200_streams_loses_none(standin: Standin, tmp_path: Path) -> None:
     seen = Seen()
-    with serve(tmp_path, standin.url) as first:
+    with unlimited(tmp_path, standin.url) as first:
         async with client_of(first) as client, asyncio.TaskGroup() as all_streams:
             # Small and large bodies, those that end and those that are still running when the process dies.
             short = [
@@ -107,7 +116,7 @@ async def test_a_process_killed_amid_200_streams_loses_none(standin: Standin, tm
             first.stop(signal.SIGKILL)
         database_url, key = first.database_url, first.key
     assert len(seen.whole) == 100
-    with serve(tmp_path, standin.url, database_url=database_url) as second:
+    with unlimited(tmp_path, standin.url, database_url=database_url) as second:
         second.key = key
         accepted = {UUID(head) for head in seen.heads}
         eventually(lambda: rows_by_id(second).keys() >= accepted, seconds=20)
@@ -129,7 +138,7 @@ async def test_a_process_killed_amid_200_streams_loses_none(standin: Standin, tm
 async def test_a_process_that_is_killed_is_adopted_by_its_neighbour(standin: Standin, tmp_path: Path) -> None:
     """No restart is needed: another process on the machine finds the spool."""
     seen = Seen()
-    with serve(tmp_path, standin.url) as first:
+    with unlimited(tmp_path, standin.url) as first:
         async with client_of(first) as client, asyncio.TaskGroup() as streams:
             for number in range(10):
                 streams.create_task(ask(client, seen, f"silent_at=2 key=n{number}"))
@@ -157,7 +166,7 @@ async def test_postgres_may_be_away_for_thirty_seconds_under_load(standin: Stand
     (tmp_path / "postgres").mkdir()
     with own_postgres(tmp_path / "postgres") as server:
         url = server.get_uri()
-        with serve(tmp_path, standin.url, database_url=url) as served:
+        with unlimited(tmp_path, standin.url, database_url=url) as served:
             seen = Seen()
             async with client_of(served) as client, load(client, seen):
                 await until(lambda: len(seen.whole) > 50)
@@ -180,7 +189,7 @@ async def test_postgres_may_be_away_for_thirty_seconds_under_load(standin: Stand
 
 @ON_SQLITE
 async def test_sqlite_may_be_locked_for_thirty_seconds_under_load(standin: Standin, tmp_path: Path) -> None:
-    with serve(tmp_path, standin.url) as served:
+    with unlimited(tmp_path, standin.url) as served:
         seen = Seen()
         async with client_of(served) as client, load(client, seen):
             await until(lambda: len(seen.whole) > 50)
@@ -222,7 +231,7 @@ async def load(client: httpx.AsyncClient, seen: Seen) -> AsyncIterator[None]:
 
 async def test_a_stop_under_load_drains_and_everything_is_on_record(standin: Standin, tmp_path: Path) -> None:
     seen = Seen()
-    with serve(tmp_path, standin.url, NEXUS_DRAIN_SECONDS="10") as served:
+    with unlimited(tmp_path, standin.url, NEXUS_DRAIN_SECONDS="10") as served:
         async with client_of(served) as client, asyncio.TaskGroup() as streams:
             for number in range(60):
                 streams.create_task(ask(client, seen, f"deltas=20 delay_ms=50 key=d{number}"))

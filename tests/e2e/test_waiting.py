@@ -115,7 +115,7 @@ class Crowd:
 
     def order(self, prompts: list[str]) -> list[str]:
         """In which they came to the API."""
-        bodies = [each.body.decode() for each in self._standin.recorder.exchanges]
+        bodies = [each.body.decode(errors="replace") for each in self._standin.recorder.exchanges]
         return [prompt for body in bodies for prompt in prompts if f'"{prompt}"' in body]
 
 
