@@ -133,14 +133,16 @@ class CredentialForm(forms.ModelForm):
 
     class Meta:
         model = Credential
-        fields = ("domain", "name", "owner", "kind", "secret", "priority", "is_active")
+        fields = (
+            *("domain", "shared_with", "name", "owner", "kind", "secret", "expires_at"),
+            *("federation_rule_id", "organization_id", "service_account_id", "workspace_id", "assertion_file"),
+            *("priority", "weight", "is_standby", "allowed_models", "replaces", "traffic_percent", "is_active"),
+        )
 
     def clean_secret(self) -> str:
         secret: str = self.cleaned_data["secret"]
         if secret:
             validate_upstream_secret(secret)
-        elif self.instance._state.adding:
-            raise forms.ValidationError("Paste the key or token.")
         return secret
 
     def clean(self) -> dict[str, Any]:

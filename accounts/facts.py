@@ -37,6 +37,9 @@ class ClientKeyFacts:
     max_wait_seconds: int = 0
     weight: int = 1
     is_background: bool = False
+    previous_digest: str = field(default="", repr=False)
+    """Of the secret that it had before it was rotated."""
+    previous_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,22 @@ class CredentialFacts:
     name: str
     is_bearer: bool
     secret: str = field(repr=False)
+    """Empty for one that has no token yet."""
+    is_renewable: bool = False
+    """Nexus gets its token anew before it expires."""
+    expires_at: datetime | None = None
+    """Of the key or token."""
+    token_version: int = 0
+    priority: int = 0
+    weight: int = 1
+    is_standby: bool = False
+    allowed_models: tuple[str, ...] = ()
+    """Patterns; none: any model."""
+    replaces_id: UUID | None = None
+    traffic_percent: int = 0
+    """Of the sessions that would use the replaced one."""
+    invalid_since: datetime | None = None
+    invalid_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +109,9 @@ class Snapshot:
     domains: Mapping[str, DomainFacts] = field(default_factory=dict)
     keys_by_prefix: Mapping[str, tuple[ClientKeyFacts, ...]] = field(default_factory=dict)
     credentials: Mapping[UUID, tuple[CredentialFacts, ...]] = field(default_factory=dict)
-    """The usable credentials of each domain that has any, the first choice first. An empty list is not the same as none
-    at all: another's credential must not step in for one that is switched off or cannot be read."""
+    """The pool of each domain that has one: its own credentials that are switched on and can be read, and those that
+    are shared with it, by priority. An empty list is not the same as none at all: another's credential must not step in
+    for one that is switched off."""
     limits: tuple[LimitFacts, ...] = ()
     """Those that are switched on, here and below."""
     budgets: tuple[BudgetFacts, ...] = ()

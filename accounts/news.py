@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.db.models.signals import post_delete, post_save
+from django.db.models.signals import m2m_changed, post_delete, post_save
 
 from accounts.models import Budget, ClientKey, Credential, Domain, Installation, RateLimit
 
@@ -11,6 +11,7 @@ def connect() -> None:
     for model in (Domain, ClientKey, Credential, RateLimit, Budget):
         post_save.connect(_announce, sender=model)
         post_delete.connect(_announce, sender=model)
+    m2m_changed.connect(_announce, sender=Credential.shared_with.through)
 
 
 def _announce(**_: Any) -> None:

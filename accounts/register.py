@@ -35,7 +35,8 @@ def load() -> Snapshot:
             if row.domain_id not in domains:
                 continue  # committed between the two queries: the next generation brings both
             facts = _client_key(row, rows[row.domain_id], domains[row.domain_id])
-            keys[row.prefix] = (*keys.get(row.prefix, ()), facts)
+            for prefix in {row.prefix, row.previous_prefix} - {""}:
+                keys[prefix] = (*keys.get(prefix, ()), facts)
         credentials = _credentials()
         limits, budgets = _limits(), _budgets()
     return Snapshot(
@@ -75,6 +76,8 @@ def _client_key(row: models.ClientKey, domain: models.Domain, facts: DomainFacts
         waits,
         row.weight,
         row.is_background,
+        row.previous_digest,
+        row.previous_until,
     )
 
 
@@ -102,22 +105,53 @@ def _same(row: Any, facts: Any, *but: str) -> dict[str, Any]:
 
 
 def _credentials() -> dict[UUID, tuple[CredentialFacts, ...]]:
-    found: dict[UUID, tuple[CredentialFacts, ...]] = {}
-    rows = models.Credential.objects.order_by("priority", "created_at")
-    for row_id, domain_id, name, kind, is_active, sealed in rows.values_list(
-        "id", "domain_id", "name", "kind", "is_active", "secret"
+    pools: dict[UUID, tuple[CredentialFacts, ...]] = {}
+    shared = _shared_with()
+    rows = models.Credential.objects.order_by("is_standby", "priority", "created_at")
+    for row in rows.select_related("token", "standing").defer("token__refresh_token"):
+        facts = _credential(row) if row.is_active else None
+        for domain_id in (row.domain_id, *shared.get(row.id, ())):
+            pool = pools.setdefault(domain_id, ())
+            if facts is not None:
+                pools[domain_id] = (*pool, facts)
+    return pools
+
+
+def _shared_with() -> dict[UUID, list[UUID]]:
+    found: dict[UUID, list[UUID]] = {}
+    for credential_id, domain_id in models.Credential.shared_with.through.objects.values_list(
+        "credential_id", "domain_id"
     ):
-        usable = found.setdefault(domain_id, ())
-        if not is_active:
-            continue
-        try:
-            secret = sealed.open()
-        except WrongEncryptionKey:
-            # One unreadable secret must not take the other domains down.
-            logger.error("credential %s (%s) is left out: NEXUS_ENCRYPTION_KEYS cannot read it", name, row_id)
-            continue
-        found[domain_id] = (*usable, CredentialFacts(row_id, name, kind == models.Credential.Kind.BEARER, secret))
+        found.setdefault(credential_id, []).append(domain_id)
     return found
+
+
+def _credential(row: models.Credential) -> CredentialFacts | None:
+    token = getattr(row, "token", None) if row.is_renewable else None
+    standing = getattr(row, "standing", None)
+    try:
+        secret = (token.access_token if token else None) if row.is_renewable else row.secret
+    except WrongEncryptionKey:
+        # One unreadable secret must not take the other domains down.
+        logger.error("credential %s (%s) is left out: NEXUS_ENCRYPTION_KEYS cannot read it", row.name, row.id)
+        return None
+    return CredentialFacts(
+        row.id,
+        row.name,
+        is_bearer=row.kind != models.Credential.Kind.API_KEY,
+        secret=secret or "",
+        is_renewable=row.is_renewable,
+        expires_at=token.expires_at if token else row.expires_at,
+        token_version=token.version if token else 0,
+        priority=row.priority,
+        weight=row.weight,
+        is_standby=row.is_standby,
+        allowed_models=model_patterns(row.allowed_models),
+        replaces_id=row.replaces_id,
+        traffic_percent=row.traffic_percent if row.replaces_id else 0,
+        invalid_since=standing.invalid_since if standing else None,
+        invalid_reason=standing.invalid_reason if standing else "",
+    )
 
 
 class Register:

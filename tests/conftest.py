@@ -9,6 +9,8 @@ from pytest_django import DjangoDbBlocker
 from accounts.models import ClientKey, Credential, Domain
 from tests.services import RedisServer
 
+POOLED = {"owner": "Grace", "weight": "1", "traffic_percent": "5"}
+"""What the form of a credential asks besides."""
 FAKE_API_KEY = "sk-ant-api03-fake-credential-0001"
 
 

@@ -1,9 +1,9 @@
 """What is kept in the admin, a file for each room."""
 
+from accounts.models.credentials import Credential, CredentialStanding, OAuthToken
 from accounts.models.limits import Budget, RateLimit
 from accounts.models.register import (
     ClientKey,
-    Credential,
     Domain,
     Installation,
     Membership,
@@ -15,9 +15,11 @@ __all__ = [
     "Budget",
     "ClientKey",
     "Credential",
+    "CredentialStanding",
     "Domain",
     "Installation",
     "Membership",
+    "OAuthToken",
     "RateLimit",
     "RegisterQuerySet",
     "touch_last_used",

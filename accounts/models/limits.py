@@ -10,7 +10,8 @@ from django.utils import timezone
 
 from accounts.ids import new_id
 from accounts.modelrules import validate_model_pattern
-from accounts.models.register import ClientKey, Credential, Domain, RegisterQuerySet
+from accounts.models.credentials import Credential
+from accounts.models.register import ClientKey, Domain, RegisterQuerySet
 
 MOST = 10**12
 """Of any rate: the sums of a window fit a double, in which Redis's scripts calculate."""

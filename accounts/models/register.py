@@ -1,17 +1,16 @@
-"""The register: who may call us, and what we call Claude with."""
+"""The register: who may call us."""
 
 from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
 
 from django.conf import settings
-from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
 
 from accounts import hosts
-from accounts.crypto import EncryptedTextField, is_sealed
+from accounts.crypto import EncryptedTextField
 from accounts.ids import new_id
 from accounts.modelrules import Unpriced, validate_model_patterns
 from accounts.patterns import validate_patterns
@@ -20,10 +19,8 @@ from accounts.secret import (
     CLIENT_KEY_START,
     PREFIX_LENGTH,
     digest,
-    masked,
     new_client_key,
     new_pepper,
-    validate_upstream_secret,
 )
 
 MAX_WAIT_SECONDS = 600
@@ -175,6 +172,12 @@ class ClientKey(models.Model):
         help_text="Its requests wait behind those of the keys with which people work.",
     )
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    previous_prefix = models.CharField(max_length=32, blank=True, db_index=True, editable=False)
+    previous_last4 = models.CharField(max_length=4, blank=True, editable=False)
+    previous_digest = models.CharField(max_length=64, blank=True, editable=False)
+    """The secret that it had before it was rotated, which is good until the next says so."""
+    previous_until = models.DateTimeField(null=True, blank=True, editable=False)
+    previous_used_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     objects = RegisterQuerySet.as_manager()
 
@@ -215,50 +218,6 @@ class ClientKey(models.Model):
         if self.revoked_at is None:
             self.revoked_at = timezone.now()
             self.save(update_fields=["revoked_at"])
-
-
-class Credential(models.Model):
-    """What we call Claude with, encrypted at rest."""
-
-    class Kind(models.TextChoices):
-        API_KEY = "api_key", "API key (x-api-key)"
-        BEARER = "bearer", "Bearer token (Authorization)"
-
-    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    domain = models.ForeignKey(Domain, on_delete=models.CASCADE, related_name="credentials")
-    name = models.CharField(max_length=100)
-    owner = models.CharField(max_length=100, blank=True, help_text="The person who answers for it and renews it.")
-    kind = models.CharField(max_length=16, choices=Kind, default=Kind.API_KEY)
-    secret = EncryptedTextField(validators=[validate_upstream_secret])
-    masked = models.CharField(max_length=40, editable=False)
-    fingerprint = models.CharField(max_length=16, editable=False, help_text="The same key has the same fingerprint.")
-    priority = models.PositiveSmallIntegerField(
-        default=0, help_text="The active credential with the lowest number is used."
-    )
-    is_active = models.BooleanField(default=True)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-
-    objects = RegisterQuerySet.as_manager()
-
-    class Meta:
-        ordering = ["domain__host", "priority", "name"]
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.masked})"
-
-    def save(self, *args: Any, **options: Any) -> None:
-        if not is_sealed(self, "secret"):
-            self.masked = masked(self.secret)
-            self.fingerprint = digest(self.secret, Installation.current().pepper)[:16]
-        if options.get("update_fields") and "secret" in options["update_fields"]:
-            options["update_fields"] = {*options["update_fields"], "masked", "fingerprint"}
-        super().save(*args, **options)
-
-    def clean(self) -> None:
-        if is_sealed(self, "secret"):
-            return
-        if self.kind == self.Kind.API_KEY and self.secret.startswith("sk-ant-oat"):
-            raise ValidationError({"kind": "This is an OAuth access token: choose the kind “bearer token”."})
 
 
 class Installation(models.Model):

@@ -69,7 +69,7 @@ class ExchangeAdmin(MachineRows):
                 )
             },
         ),
-        ("Upstream", {"fields": (("answered_model", "attempts"), ("upstream_request_id", "message_id"))}),
+        ("Upstream", {"fields": (("answered_model", "attempts", "tries"), ("upstream_request_id", "message_id"))}),
         (
             "Usage",
             {

@@ -1,4 +1,5 @@
 from telemetry.models.batches import BatchRow, BatchUsageRow
+from telemetry.models.belongings import Belonging
 from telemetry.models.exports import ExportRow
 from telemetry.models.hours import HourKind, HourMark, HourRow, HourState
 from telemetry.models.incidents import (
@@ -27,6 +28,7 @@ __all__ = [
     "Adjustment",
     "BatchRow",
     "BatchUsageRow",
+    "Belonging",
     "BodyRow",
     "Candidate",
     "Delivery",

@@ -84,6 +84,8 @@ class ExchangeRow(models.Model):
     refused_by = models.CharField(max_length=100, default="")
     waited_ms = models.PositiveIntegerField(default=0)
     attempts = models.PositiveSmallIntegerField()
+    tries = models.CharField(max_length=500, default="")
+    by_previous_secret = models.BooleanField(default=False)
     upstream_request_id = models.CharField(max_length=100)
     message_id = models.CharField(max_length=100)
     stop_reason = models.CharField(max_length=64)

@@ -124,6 +124,10 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     waited_ms: int = 0
     """For room in a limit, before it was sent or refused."""
     attempts: int = 0
+    tries: str = ""
+    """Of several attempts, each one's credential and result: `main 529, main 529, spare 200`; of one, nothing."""
+    by_previous_secret: bool = False
+    """The client still uses the secret that its key had before it was rotated."""
     upstream_request_id: str = ""
     message_id: str = ""
     stop_reason: str = ""

@@ -8,7 +8,7 @@ from pytest_django import Settings
 
 from accounts.models import ClientKey, Credential, Domain
 from accounts.register import load
-from tests.conftest import FAKE_API_KEY
+from tests.conftest import FAKE_API_KEY, POOLED
 from tests.telemetry.facts import stored_exchange
 
 CREDENTIAL = "/admin/accounts/credential/"
@@ -48,7 +48,14 @@ def test_keys_are_revoked_by_an_action(admin_client: Client, issued: tuple[Clien
 
 
 def test_a_credential_goes_in_and_never_comes_out(admin_client: Client, domain: Domain) -> None:
-    form = {"domain": str(domain.id), "name": "c", "kind": "api_key", "priority": "0", "secret": f" {FAKE_API_KEY} "}
+    form = {
+        "domain": str(domain.id),
+        "name": "c",
+        "kind": "api_key",
+        "priority": "0",
+        **POOLED,
+        "secret": f" {FAKE_API_KEY} ",
+    }
     form["is_active"] = "on"
     admin_client.post(f"{CREDENTIAL}add/", form)
     credential = Credential.objects.get()
@@ -60,7 +67,14 @@ def test_a_credential_goes_in_and_never_comes_out(admin_client: Client, domain: 
 
 
 def test_an_empty_secret_keeps_the_stored_one(admin_client: Client, credential: Credential) -> None:
-    form = {"domain": str(credential.domain_id), "name": "renamed", "kind": "api_key", "priority": "3", "secret": ""}
+    form = {
+        "domain": str(credential.domain_id),
+        "name": "renamed",
+        "kind": "api_key",
+        "priority": "3",
+        **POOLED,
+        "secret": "",
+    }
     admin_client.post(f"{CREDENTIAL}{credential.id}/change/", form)
     credential.refresh_from_db()
     assert (credential.name, credential.secret, credential.is_active) == ("renamed", FAKE_API_KEY, False)
@@ -70,7 +84,7 @@ def test_an_empty_secret_keeps_the_stored_one(admin_client: Client, credential: 
 def test_a_bad_secret_is_told_in_the_form_without_repeating_it(
     admin_client: Client, domain: Domain, secret: str
 ) -> None:
-    form = {"domain": str(domain.id), "name": "c", "kind": "api_key", "priority": "0", "secret": secret}
+    form = {"domain": str(domain.id), "name": "c", "kind": "api_key", "priority": "0", **POOLED, "secret": secret}
     page = admin_client.post(f"{CREDENTIAL}add/", form).content.decode()
     assert "errorlist" in page
     assert not secret or secret not in page

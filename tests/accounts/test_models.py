@@ -44,7 +44,7 @@ def test_an_oauth_token_is_no_api_key(domain: Domain) -> None:
     token = "sk-ant-oat01-fake-token-0001"
     with pytest.raises(ValidationError, match="bearer token"):
         Credential(domain=domain, name="x", secret=token).full_clean()
-    Credential(domain=domain, name="x", secret=token, kind="bearer").full_clean()
+    Credential(domain=domain, name="x", owner="Grace", secret=token, kind="bearer").full_clean()
 
 
 def test_a_secret_is_shown_by_its_end_and_known_by_its_fingerprint(

@@ -6,7 +6,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import Credential, Domain
-from tests.conftest import FAKE_API_KEY
+from tests.conftest import FAKE_API_KEY, POOLED
 
 pytestmark = pytest.mark.django_db
 ADMIN = "/admin/accounts/"
@@ -33,7 +33,7 @@ def test_its_own_page_opens(admin_client: Client, unreadable: Credential) -> Non
 
 
 def test_it_can_be_given_a_new_secret(admin_client: Client, unreadable: Credential) -> None:
-    form = {"domain": str(unreadable.domain_id), "name": "main", "kind": "api_key", "priority": "0"}
+    form = {"domain": str(unreadable.domain_id), "name": "main", "kind": "api_key", "priority": "0", **POOLED}
     admin_client.post(f"{ADMIN}credential/{unreadable.id}/change/", form | {"secret": NEW_SECRET})
     assert Credential.objects.get().secret == NEW_SECRET
 
