@@ -9,8 +9,9 @@ from django.core.exceptions import ImproperlyConfigured
 
 from accounts.secret import hide
 from nexus import env, keyfile, logs, schedule
-from proxy.conf import IntakeConf, UpstreamConf, WaitConf
+from proxy.conf import IntakeConf, RetryConf, UpstreamConf, WaitConf
 from telemetry.conf import NoticesConf, RecordConf, SlackConf, SpoolConf
+from telemetry.credentials.conf import CircuitConf, CoolingConf
 from telemetry.exports.conf import ExportConf
 from telemetry.limits.conf import DefaultLimit, LimitsConf
 from telemetry.traces.conf import TraceConf, header_pairs, sampling
@@ -71,6 +72,32 @@ UPSTREAM = UpstreamConf(
     connect_seconds=env.seconds("UPSTREAM_CONNECT_SECONDS", 10, help="Limit for connecting to the API"),
     first_byte_seconds=env.milliseconds("CLAUDE_API_TIMEOUT", 600_000, help="Limit for the first byte of an answer"),
     idle_seconds=env.seconds("UPSTREAM_IDLE_SECONDS", 300, help="Limit for a silence within an answer"),
+)
+RETRIES = RetryConf(
+    max_attempts=env.integer("RETRY_MAX_ATTEMPTS", 3, help="Calls with one credential; 1: no retries", minimum=1),
+    wait_seconds=env.milliseconds("RETRY_WAIT_MS", 1000, help="Before the second; twice as long before each next one"),
+    max_wait_seconds=env.milliseconds("RETRY_MAX_WAIT_MS", 30_000, help="Longest of these waits"),
+    budget_seconds=env.milliseconds("RETRY_BUDGET_MS", 60_000, help="After that a request makes no new call"),
+    max_credentials=env.integer("RETRY_MAX_CREDENTIALS", 5, help="Of a domain's, for one request", minimum=1),
+)
+CIRCUIT_BREAKER = CircuitConf(
+    failure_threshold=env.integer(
+        "CIRCUIT_BREAKER_FAILURE_THRESHOLD", 5, help="Failures in a row that open a credential's circuit", minimum=1
+    ),
+    volume_threshold=env.integer(
+        "CIRCUIT_BREAKER_VOLUME_THRESHOLD", 10, help="Calls in a minute from which on a share opens it", minimum=1
+    ),
+    error_percentage=env.integer(
+        "CIRCUIT_BREAKER_ERROR_PERCENTAGE", 50, help="That share of failures, in percent", minimum=1
+    ),
+    open_seconds=env.milliseconds("CIRCUIT_BREAKER_TIMEOUT", 30_000, help="How long it stays open before it is tried"),
+    success_threshold=env.integer("CIRCUIT_BREAKER_SUCCESS_THRESHOLD", 3, help="Successes that close it", minimum=1),
+)
+COOLING = CoolingConf(
+    max_seconds=env.seconds(
+        "COOLING_MAX_SECONDS", 3600, help="After this long a limit of the API is tried again, whatever the API said"
+    ),
+    unsaid_seconds=env.seconds("COOLING_UNSAID_SECONDS", 10, help="Where the API did not say, to begin with"),
 )
 INTAKE = IntakeConf(
     messages_max_bytes=env.integer(

@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING
 from asgiref.sync import sync_to_async
 from django.conf import settings
 
+from accounts.facts import CredentialFacts
 from accounts.ids import new_id
 from accounts.register import Register
+from nexus.credentials import Credentials
 from nexus.handler import LeanHandler
 from nexus.limiting import Limiting
 from nexus.logs import take_last_words, writer
 from nexus.tracing import spans
+from proxy.errors import NoCredential
 from proxy.limiter import Limiter
 from proxy.relay import Relay
 from proxy.tracing import Tracing
 from proxy.upstream import Upstream
-from proxy.vault import Vault
 from proxy.waiting import WaitingRoom
 from telemetry.conf import RecordConf, SpoolConf
 from telemetry.exchangelog import ExchangeLog
@@ -52,6 +54,11 @@ GIL_SWITCH_SECONDS = 0.0005
 GC_THRESHOLDS = (20_000, 20, 100)
 
 
+class _NoTokens:
+    async def fresh(self, credential: CredentialFacts, *, rejected: bool = False) -> CredentialFacts:
+        raise NoCredential(f"The credential {credential.name} has no token.")
+
+
 class Node:
     """What runs in one web process."""
 
@@ -75,9 +82,10 @@ class Node:
             self._limiting.seeding,
             WaitingRoom(settings.WAITING, WaitingMetrics(REGISTRY)),
         )
+        self._credentials = Credentials(_NoTokens(), self.register.refresh)
         relay = Relay(
             snapshot=lambda: self.register.snapshot,
-            vault=Vault(settings.UPSTREAM.default_api_key),
+            dispatch=self._credentials.dispatch,
             limiter=self.limiter,
             upstream=self.upstream,
             prices=lambda: self.prices,
@@ -126,6 +134,7 @@ class Node:
         self.sinks.start(*([self._spans] if self._spans else []))
         self._watching = asyncio.create_task(self._loop_watch.run())
         await self._limiting.start()
+        await self._credentials.start()
         self._leases = asyncio.create_task(self.limiter.keep_leases())
         self._freshness = asyncio.create_task(self.register.keep_fresh())
 
@@ -138,6 +147,7 @@ class Node:
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
         await self._limiting.stop()
+        await self._credentials.stop()
         await self.upstream.aclose()
         await sync_to_async(self._stop_sinks, thread_sensitive=False)()
         await sync_to_async(self.recorder.stop, thread_sensitive=False)()

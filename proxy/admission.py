@@ -29,6 +29,8 @@ class Asker(msgspec.Struct, frozen=True, kw_only=True):
     estimate: Estimate
     is_background: bool = False
     """It waits behind the requests of people."""
+    may_wait: bool = True
+    """For room, where its client key may."""
     must_fit: bool = False
     """Refused where less money is left than it may cost, since that may be any amount: a message batch."""
 
@@ -43,14 +45,24 @@ class Admission(msgspec.Struct):
     want: Want
     granted: Granted
     waited_seconds: float = 0
+    further: "Admission | None" = None
+    """Of the limits of another credential, which took the request over."""
 
-    def settlement(self, exchange: Exchange) -> Settlement:
-        used = tuple(_used(meter, exchange) for meter in self.want.meters)
-        return Settlement(self.want, self.granted.at_ms, used)
+    def settlements(self, exchange: Exchange) -> list[Settlement]:
+        """What was used, for all meters; of credentials whose call came to nothing, nothing."""
+        passed_on = self.further is not None
+        used = tuple(
+            0 if passed_on and meter.scope == "credential" else _used(meter, exchange) for meter in self.want.meters
+        )
+        own = Settlement(self.want, self.granted.at_ms, used)
+        return [own, *(self.further.settlements(exchange) if self.further else ())]
 
 
-def want(asker: Asker, plan: Plan, now: datetime) -> Want:
+def want(asker: Asker, plan: Plan, now: datetime, scope: str = "") -> Want:
+    """Of all meters, or of those about one scope."""
     meters = plan.meters_for(asker.key, asker.user_id, asker.session_id, now)
+    if scope:
+        meters = tuple(meter for meter in meters if meter.scope == scope)
     return Want(asker.id, meters, tuple(_asked(meter, asker.estimate) for meter in meters))
 
 

@@ -69,3 +69,18 @@ class WaitConf:
     has begun with 200 then, whatever comes."""
     keepalive_seconds: float = 10
     """Between two of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryConf:
+    """What Nexus tries again by itself before a client hears of a failure. The original's numbers."""
+
+    max_attempts: int = 3
+    """With one credential."""
+    wait_seconds: float = 1.0
+    """Before the second attempt, and half of it at most by chance on top; twice as long before each next one."""
+    max_wait_seconds: float = 30.0
+    """Also for what the API asks for by retry-after: where it wants more, nobody waits here."""
+    budget_seconds: float = 60.0
+    """Of all attempts of a request; who has used it up makes no new one."""
+    max_credentials: int = 5

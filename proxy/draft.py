@@ -55,6 +55,9 @@ class Draft:
         self.key: ClientKeyFacts | None = None
         self.choice: Choice | None = None
         self.attempts = 0
+        self.tries = ""
+        """Of several attempts, what came of each."""
+        self.by_previous_secret = False
         self.error_type = ""
         self.error_message = ""
         self.request_body = b""
@@ -101,6 +104,8 @@ class Draft:
 
     def calling(self) -> None:
         self.attempts += 1
+        if self.attempts > 1:
+            return  # the time since was the API's
         took_seconds = time.perf_counter() - self._request_read - self.waited_seconds
         self._overhead_us = max(0, round(took_seconds * 1_000_000))
 
@@ -129,6 +134,11 @@ class Draft:
             return
         self._kept_bytes += len(chunk)
         self._kept.append(chunk)
+
+    @property
+    def answer_text(self) -> bytes:
+        """As far as it is kept, and has arrived."""
+        return b"".join(self._kept)
 
     @property
     def answer_is_cut(self) -> bool:
@@ -218,6 +228,8 @@ class Draft:
             refused_by=clean(self.refused_by, 100),
             waited_ms=round(self.waited_seconds * 1000),
             attempts=self.attempts,
+            tries=clean(self.tries, 500),
+            by_previous_secret=self.by_previous_secret,
             upstream_request_id=clean(text(self._response_headers, b"request-id"), 100),
             message_id=clean(metered.message_id, 100),
             stop_reason=clean(metered.stop_reason, 64),

@@ -5,6 +5,7 @@
     ├── InvalidRequest 400   ├── Unauthenticated 401   ├── Forbidden 403      ├── NotFound 404
     ├── MethodNotAllowed 405 ├── BodyTooSlow 408       ├── BodyTooLarge 413   ├── InternalFault 500
     ├── NoCredential 503     ├── Stopping 503         ├── LimitReached 429   ├── BudgetSpent 429
+    ├── CredentialsResting 429 or 503
     └── UpstreamError
         ├── UpstreamUnreachable 502
         ├── UpstreamBroke 502
@@ -151,6 +152,18 @@ def _refusal(refused_by: str, retry_after_seconds: int | None) -> tuple[tuple[by
     if retry_after_seconds is None:
         return (name,)
     return (name, (b"retry-after", str(retry_after_seconds).encode()))
+
+
+class CredentialsResting(ProxyError):
+    """Each credential that could be used waits for its time: for a limit of the API (429), or, where the API gives no
+    answers, for the next try (503)."""
+
+    def __init__(self, message: str, retry_after_seconds: int, *, is_limit: bool) -> None:
+        super().__init__(message)
+        self.status, self.type = (429, "rate_limit_error") if is_limit else (503, "api_error")
+        self.refused_by = "credential cooling" if is_limit else "circuit open"
+        self.may_retry = retry_after_seconds <= RETRY_MAX_SECONDS
+        self.headers = _refusal(self.refused_by, retry_after_seconds)
 
 
 class UpstreamError(ProxyError):

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from telemetry.traces.context import TRACE_HEADERS
 
-Headers = Sequence[tuple[bytes, bytes]]
+Header = tuple[bytes, bytes]
+Headers = Sequence[Header]
 
 HOP_BY_HOP = frozenset(
     {
@@ -92,13 +93,16 @@ def merge_beta(headers: Iterable[tuple[bytes, bytes]], beta: bytes) -> list[tupl
     return merged
 
 
-def for_client(headers: Headers, *, drop_cors: bool = False) -> list[tuple[bytes, bytes]]:
-    """The API's headers as the client gets them: all but those of the connection that ended here, and but for its word
-    on CORS where that is ours."""
+def for_client(headers: Headers) -> list[Header]:
+    """The API's headers as the client gets them: all but those of the connection that ended here."""
     lowered = [(name.lower(), value) for name, value in headers]
     named = _named_by_connection(lowered)
-    kept = [pair for pair in lowered if pair[0] not in HOP_BY_HOP and pair[0] not in named]
-    return [pair for pair in kept if not pair[0].startswith(b"access-control-")] if drop_cors else kept
+    return [pair for pair in lowered if pair[0] not in HOP_BY_HOP and pair[0] not in named]
+
+
+def without_cors(headers: Headers) -> list[Header]:
+    """Where the word on CORS is ours."""
+    return [pair for pair in headers if not pair[0].startswith(b"access-control-")]
 
 
 def for_record(headers: Headers) -> list[tuple[str, str]]:

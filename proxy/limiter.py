@@ -6,7 +6,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from uuid import UUID
 
+import msgspec
+
 from accounts.facts import ClientKeyFacts, Snapshot
+from accounts.ids import new_id
 from proxy.admission import Admission, Asker, want
 from proxy.errors import LimitReached
 from proxy.refusals import check_size, refusal, too_large, unknown
@@ -98,10 +101,21 @@ class Limiter:
             if use.used + money[use.meter] > use.meter.limit:
                 raise too_large(use, money[use.meter])
 
+    async def pass_on(self, admission: Admission, asker: Asker) -> None:
+        """Another credential takes the request over: its limits count it too. Raises LimitReached."""
+        wanted = want(asker, self._plan(asker, now := datetime.now(UTC)), now, "credential")
+        wanted = msgspec.structs.replace(wanted, id=new_id())  # it holds places beside the first, not instead
+        last = admission
+        while last.further is not None:
+            last = last.further
+        if wanted.meters or any(meter.scope == "credential" for meter in last.want.meters):
+            last.further = await self._reserve(wanted)
+
     def settle(self, admission: Admission, exchange: Exchange) -> None:
-        self._running.pop(admission.want.id, None)
-        self._store.settle(admission.settlement(exchange))
-        self._room.something_ended(admission.want)
+        for settlement in admission.settlements(exchange):
+            self._running.pop(settlement.want.id, None)
+            self._store.settle(settlement)
+            self._room.something_ended(settlement.want)
 
     async def keep_leases(self) -> None:
         """Runs until cancelled."""

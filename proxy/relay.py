@@ -5,22 +5,26 @@ import asyncio
 import contextlib
 import functools
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+
+import msgspec
 
 from accounts.facts import ClientKeyFacts, Snapshot
 from accounts.keys import KeyRing, Refused
 from proxy import batchbody, wire
-from proxy.admission import Asker
+from proxy.admission import Admission, Asker
 from proxy.call import Call
 from proxy.coding import decode
 from proxy.conf import IntakeConf
+from proxy.dispatch import Dispatch, Pool
 from proxy.draft import CREATION, Draft
 from proxy.errors import (
     BodyTooLarge,
     ClientGone,
     Forbidden,
     InternalFault,
+    LimitReached,
     ProxyError,
     Stopping,
     Unauthenticated,
@@ -28,7 +32,7 @@ from proxy.errors import (
     UpstreamError,
 )
 from proxy.estimates import Estimate
-from proxy.headers import Headers, first, for_client, for_upstream, is_event_stream, text
+from proxy.headers import Header, Headers, first, for_upstream, is_event_stream, text, without_cors
 from proxy.intake import Intake
 from proxy.limiter import Limiter
 from proxy.modelrules import check_model, has_rules
@@ -36,7 +40,8 @@ from proxy.remaining import remaining
 from proxy.sender import REQUEST_ID, Sender
 from proxy.tracing import Tracing
 from proxy.upstream import Reply, Upstream
-from proxy.vault import Choice, Vault
+from proxy.vault import Choice
+from proxy.waiting import Say
 from telemetry.money.pricing import PriceList
 from telemetry.record.exchange import Kind, Outcome
 from telemetry.record.recorder import Recorder, Recording
@@ -72,7 +77,7 @@ class Relay:
         self,
         *,
         snapshot: Callable[[], Snapshot],
-        vault: Vault,
+        dispatch: Dispatch,
         limiter: Limiter,
         upstream: Upstream,
         prices: Callable[[], PriceList],
@@ -85,7 +90,7 @@ class Relay:
     ) -> None:
         self._snapshot = snapshot
         self._keys = KeyRing(snapshot)
-        self._vault = vault
+        self._dispatch = dispatch
         self._limiter = limiter
         self._upstream = upstream
         self._prices = prices
@@ -167,14 +172,17 @@ class Relay:
         draft.begin(route.kind)
         key, own_headers = self._authenticate(draft)
         body = await self._take_body(draft, route, key)
-        choice = draft.choice = self._vault.choose(self._snapshot(), key, own_headers)
-        await self._admit(draft, sender, key, choice)
+        pool = await self._pool(draft, key, own_headers, body)
+        await self._admit(draft, sender, key, pool)
         if draft.waited_seconds:
-            choice = draft.choice = self._look_again(draft)
+            pool = await self._look_again(draft, body)
         recording.open(*draft.opened())
-        reply = await self._call(draft, choice, body, owns_cors=sender.owns_cors)
+        reply, headers = await self._call(draft, pool, body, owns_cors=sender.owns_cors)
         try:
-            await self._pass_on(draft, sender, reply)
+            await self._pass_on(draft, sender, reply, headers, pool)
+        except UpstreamError as error:
+            self._dispatch.broke(draft, pool, error)
+            raise
         finally:
             reply.close()
 
@@ -218,36 +226,45 @@ class Relay:
         draft.estimate = errand.estimate
         return body
 
-    async def _admit(self, draft: Draft, sender: Sender, key: ClientKeyFacts, choice: Choice) -> None:
-        asker = Asker(
-            id=draft.id,
-            key=key,
-            credential_id=choice.credential.id if choice.credential else None,
-            model=draft.ask.model,
-            user_id=draft.user_id,
-            session_id=draft.lineage.session_id,
-            estimate=draft.estimate,
-            is_background=key.is_background or _is_background(draft.call),
-            must_fit=draft.ask.kind is Kind.OTHER,
-        )
+    async def _pool(self, draft: Draft, key: ClientKeyFacts, own_headers: Headers, body: object) -> Pool:
+        pool = await self._dispatch.pool(draft, self._snapshot(), key, own_headers, body)
+        draft.choice = pool.choices[0]
+        return pool
+
+    async def _admit(self, draft: Draft, sender: Sender, key: ClientKeyFacts, pool: Pool) -> None:
+        """With the first credential whose own limits have room; where none has, it waits for the best one's."""
         say = functools.partial(self._say_that_it_waits, draft, sender) if draft.ask.is_stream else None
         try:
-            draft.admission = await self._limiter.admit(asker, say)
+            draft.admission = await self._admitted(draft, key, pool.choices, say)
         except ProxyError as refused:
             draft.waited_seconds = refused.waited_seconds
             raise
         draft.waited_seconds = draft.admission.waited_seconds
         sender.add(remaining(draft.admission))
 
+    async def _admitted(
+        self, draft: Draft, key: ClientKeyFacts, choices: Sequence[Choice], say: Say | None
+    ) -> Admission:
+        for choice in choices if len(choices) > 1 else ():
+            try:
+                admission = await self._limiter.admit(_asker(draft, key, choice, may_wait=False))
+            except LimitReached as reached:
+                if not reached.refused_by.startswith("credential "):
+                    break  # another one would not help
+            else:
+                draft.choice = choice
+                return admission
+        return await self._limiter.admit(_asker(draft, key, choices[0]), say)
+
     async def _say_that_it_waits(self, draft: Draft, sender: Sender) -> None:
         await sender.begin_early()
         await self._hand_over(draft.call.intake, sender, WAITING)
 
-    def _look_again(self, draft: Draft) -> Choice:
+    async def _look_again(self, draft: Draft, body: object) -> Pool:
         """After a wait: the key may have been revoked meanwhile, and the credential replaced. Another one than that
         whose limits have counted this request is a small inexactness."""
         key, own_headers = self._authenticate(draft)
-        return self._vault.choose(self._snapshot(), key, own_headers)
+        return await self._pool(draft, key, own_headers, body)
 
     async def _readable(self, call: Call, body: bytes) -> bytes:
         """The body, or an unpacked copy of one that came compressed."""
@@ -268,21 +285,40 @@ class Relay:
         return draft.tap_upload(call.intake.stream(max_bytes, call.declared_bytes), KEPT_UPLOAD_MAX_BYTES)
 
     async def _call(
-        self, draft: Draft, choice: Choice, body: bytes | AsyncIterator[bytes], *, owns_cors: bool
-    ) -> Reply:
+        self, draft: Draft, pool: Pool, body: bytes | AsyncIterator[bytes], *, owns_cors: bool
+    ) -> tuple[Reply, Headers]:
         call = draft.call
-        headers = choice.authenticate(for_upstream(call.headers, drop_origin=owns_cors))
+        headers = self._headers_up(draft, body, owns_cors=owns_cors)
+
+        async def send(choice: Choice) -> Reply:
+            return await self._upstream.send(
+                call.method, call.target, choice.authenticate(headers), body, call.intake.patience
+            )
+
+        async def pass_on(choice: Choice) -> None:
+            if draft.admission is not None and draft.key is not None:
+                await self._limiter.pass_on(draft.admission, _asker(draft, draft.key, choice, may_wait=False))
+
+        first_choices = [draft.choice] if draft.choice else []
+        others = [choice for choice in pool.choices if choice is not draft.choice]
+        pool = msgspec.structs.replace(pool, choices=[*first_choices, *others])
+        return await self._dispatch.call(draft, pool, send, pass_on, can_repeat=isinstance(body, bytes))
+
+    def _headers_up(self, draft: Draft, body: bytes | AsyncIterator[bytes], *, owns_cors: bool) -> list[Header]:
+        """All but the credential's."""
+        call = draft.call
+        headers = for_upstream(call.headers, drop_origin=owns_cors)
         headers += self._tracing.for_upstream(draft.trace)
         length = len(body) if isinstance(body, bytes) else call.declared_bytes
         if length:
             headers.append((b"content-length", str(length).encode()))
         if self._forward_request_id:
             headers.append((REQUEST_ID, str(draft.id).encode()))
-        draft.calling()
-        return await self._upstream.send(call.method, call.target, headers, body, call.intake.patience)
+        return headers
 
-    async def _pass_on(self, draft: Draft, sender: Sender, reply: Reply) -> None:
-        headers = for_client(reply.headers, drop_cors=sender.owns_cors)
+    async def _pass_on(self, draft: Draft, sender: Sender, reply: Reply, headers: Headers, pool: Pool) -> None:
+        if sender.owns_cors:
+            headers = without_cors(headers)
         draft.answered(reply.status, headers)
         if sender.is_early and not (reply.status == 200 and is_event_stream(headers)):
             await self._pass_on_failure(draft, sender, reply)
@@ -291,7 +327,11 @@ class Relay:
         async with contextlib.aclosing(reply.chunks()) as chunks:
             async for chunk in chunks:
                 draft.received(chunk, self._intake.capture_max_bytes)
+                if pool.is_shared:
+                    self._dispatch.made(pool, draft, chunk)
                 await self._hand_over(draft.call.intake, sender, chunk)
+        if pool.is_shared:
+            self._dispatch.made(pool, draft, draft.answer_text)
         if draft.answer_is_cut:
             # Where only the end of the connection ends a body, an upstream that died looks like one that finished.
             raise UpstreamBroke("The Claude API's stream ended before its message did.")
@@ -314,6 +354,21 @@ class Relay:
         except TimeoutError:
             intake.left = True
             raise ClientGone from None
+
+
+def _asker(draft: Draft, key: ClientKeyFacts, choice: Choice, *, may_wait: bool = True) -> Asker:
+    return Asker(
+        id=draft.id,
+        key=key,
+        credential_id=choice.credential.id if choice.credential else None,
+        model=draft.ask.model,
+        user_id=draft.user_id,
+        session_id=draft.lineage.session_id,
+        estimate=draft.estimate,
+        is_background=key.is_background or _is_background(draft.call),
+        must_fit=draft.ask.kind is Kind.OTHER,
+        may_wait=may_wait,
+    )
 
 
 def _may_name_models(call: Call) -> bool:

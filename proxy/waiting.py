@@ -51,7 +51,7 @@ class WaitingRoom:
     async def wait(self, asker: Asker, wanted: Want, reached: LimitReached, try_: Try, say: Say | None) -> Admission:
         """Raises *reached*, or what it has become, when the key's time is over, and at once where it would be in vain;
         Stopping; what `try_` raises that is something else. *say* tells the client now and then that it waits."""
-        allowed = asker.key.max_wait_seconds
+        allowed = asker.key.max_wait_seconds if asker.may_wait else 0
         if allowed <= 0 or reached.frees_in_seconds > allowed or self.waiting >= self._conf.max_waiting:
             raise reached
         now = _now()

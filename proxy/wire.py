@@ -67,6 +67,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """`metadata.user_id` as it came."""
     max_tokens: int = 0
     """The longest answer, in tokens; 0: it does not say."""
+    opening: msgspec.Raw = _EMPTY
+    """The content of the first message: as long as a conversation goes on it stays the same."""
 
 
 class Lineage(msgspec.Struct, frozen=True):
@@ -96,6 +98,7 @@ def read(body: bytes, route_kind: Kind) -> Ask:
             kind=_kind(parsed) if route_kind is Kind.INFERENCE else route_kind,
             user_id=_user_id(parsed.metadata),
             max_tokens=_max_tokens(parsed.max_tokens),
+            opening=parsed.messages[0].content if parsed.messages else _EMPTY,
         )
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"The request body is not valid JSON: {error}.") from None

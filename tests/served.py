@@ -34,6 +34,15 @@ def eventually(look: Callable[[], T], seconds: float = 10) -> T:
     return found
 
 
+EACH_FOR_ITSELF = {
+    "RETRY_MAX_ATTEMPTS": "1",
+    "CIRCUIT_BREAKER_FAILURE_THRESHOLD": "1000000",
+    "CIRCUIT_BREAKER_VOLUME_THRESHOLD": "1000000",
+    "COOLING_MAX_SECONDS": "0.001",
+}
+"""Nothing is tried again, and no failure has consequences for the next request: tests of those say so."""
+
+
 @dataclass
 class Served:
     """One `nexus serve` and what a test asks of it."""
@@ -118,6 +127,7 @@ def serve(
         "CLAUDE_API_BASE_URL": upstream_url,
         "CLAUDE_API_KEY": FAKE_UPSTREAM_KEY,
         "PYTHONUNBUFFERED": "1",
+        **EACH_FOR_ITSELF,
         **({"DATABASE_URL": database_url} if database_url else {}),
         **variables,
     }

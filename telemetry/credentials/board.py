@@ -199,6 +199,10 @@ class Board:
             self._bindings.move_to_end(session)
         return key
 
+    def remember(self, session: str, key: str) -> None:
+        """What another process knew."""
+        self._remember(self._bindings, session, key, BINDINGS_MAX)
+
     def bind(self, session: str, key: str) -> None:
         if self._bindings.get(session) != key:
             self._remember(self._bindings, session, key, BINDINGS_MAX)

@@ -23,12 +23,12 @@ def page(request: HttpRequest) -> HttpResponse:
     raise RuntimeError(f"the page failed over {PLANTED}")
 
 
-def choose(self: Vault, snapshot: Any, key: Any, own_headers: Any) -> Any:
+def pool(self: Vault, snapshot: Any, key: Any, own_headers: Any) -> Any:
     if any(value.endswith(b"faulty") for _, value in own_headers):
         raise KeyError(PLANTED, own_headers)
     return whole(self, snapshot, key, own_headers)
 
 
-whole = Vault.choose
-Vault.choose = choose  # type: ignore[method-assign] # this is the planting
+whole = Vault.pool
+Vault.pool = pool  # type: ignore[method-assign] # this is the planting
 urlpatterns = [path("page/", page), path("", include("nexus.urls"))]

@@ -11,6 +11,8 @@ from proxy.call import Call
 from proxy.errors import InvalidRequest, NoCredential, Unauthenticated
 from proxy.intake import Intake
 from proxy.vault import Vault
+from telemetry.credentials.board import Board
+from telemetry.credentials.conf import CircuitConf, CoolingConf
 from tests.drive import ScriptedClient
 
 pytestmark = pytest.mark.anyio
@@ -67,11 +69,15 @@ OWN_HEADERS = [(b"authorization", b"Bearer sk-ant-oat01-fake-own")]
 ENVIRONMENT = "sk-ant-api03-fake-environment"
 
 
+def board() -> Board:
+    return Board(CircuitConf(), CoolingConf())
+
+
 def choose(
     who: ClientKeyFacts, *domains_own: CredentialFacts, default: str = ENVIRONMENT, own: Any = OWN_HEADERS
 ) -> Any:
     snapshot = Snapshot(1, "pepper", credentials={who.domain.id: domains_own} if domains_own else {})
-    return Vault(default).choose(snapshot, who, own)
+    return Vault(default, board()).pool(snapshot, who, own)[0]
 
 
 def test_the_domains_own_goes_first() -> None:
@@ -104,7 +110,7 @@ def test_nothing_steps_in_for_a_credential_that_is_switched_off() -> None:
     who = key(allow_passthrough=True)
     snapshot = Snapshot(1, "pepper", credentials={who.domain.id: ()})
     with pytest.raises(NoCredential, match="switched off"):
-        Vault(ENVIRONMENT).choose(snapshot, who, OWN_HEADERS)
+        Vault(ENVIRONMENT, board()).pool(snapshot, who, OWN_HEADERS)
 
 
 @pytest.mark.parametrize(
