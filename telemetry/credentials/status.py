@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -44,6 +45,15 @@ class Status:
     def is_ok(self) -> bool:
         """Requests go to it."""
         return self.state in (State.OK, State.EXPIRING)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "status": self.state.value,
+            "reason": self.reason,
+            "since": self.since,
+            "until": self.until,
+            "is_known": self.is_known,
+        }
 
 
 def with_rows(credentials: "QuerySet[Credential]") -> "QuerySet[Credential]":
