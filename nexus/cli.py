@@ -8,6 +8,7 @@ from typing import Any
 import click
 from django.core.exceptions import ImproperlyConfigured
 
+from nexus.commands.checking import check_credentials
 from nexus.commands.incidents import incidents
 from nexus.commands.limits import limits
 from nexus.commands.prices import import_prices, reprice
@@ -196,6 +197,7 @@ main.add_command(stats)
 main.add_command(verify_rollups)
 main.add_command(import_prices)
 main.add_command(reprice)
+main.add_command(check_credentials)
 main.add_command(incidents)
 main.add_command(limits)
 
