@@ -47,7 +47,7 @@ def pooled(
 ) -> Iterator[Served]:
     """Started anew with its credentials there, so that every process knows them at once."""
     named = {f"_{end}": text for end, text in (fields or {}).items()}
-    settings = {**QUICK, **variables}
+    settings: Any = {**QUICK, **variables}
     with serve(folder, standin.url, **settings) as first:
         first.run(pool_code(*ends, **named))
         key, database_url = first.key, first.database_url
