@@ -14,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import connections
 
-from accounts import register
+from accounts import register, rotation
 from nexus import firstrun, tracing
 from nexus.embedded import celery_threads
 from nexus.protocol import GuardedProtocol
@@ -48,6 +48,8 @@ def prepare(host: str, port: int, workers: int) -> firstrun.Made:
         )
     call_command("migrate", interactive=False, verbosity=0)
     register.load()  # a wrong encryption key is told here, in a sentence
+    if not settings.ALLOW_UNREADABLE_SECRETS:
+        rotation.check_readable()
     made = firstrun.ensure()
     connections.close_all()
     return made

@@ -48,6 +48,9 @@ if DEBUG and not (SECRET_KEY and NEXUS_ENCRYPTION_KEYS):
     hide(_keys["secret_key"], _keys["encryption_keys"])
     SECRET_KEY = SECRET_KEY or _keys["secret_key"]
     NEXUS_ENCRYPTION_KEYS = NEXUS_ENCRYPTION_KEYS or _keys["encryption_keys"]
+ALLOW_UNREADABLE_SECRETS = env.boolean(
+    "ALLOW_UNREADABLE_SECRETS", False, help="Start although stored secrets cannot be read, and leave those out"
+)
 DASHBOARD_API_KEY = env.secret("DASHBOARD_API_KEY", help="Opens the query API for scripts; none: sessions only")
 DASHBOARD_RATE = env.rate(
     "DASHBOARD_RATE", "600/m", help="Requests to the query API by one key or person, such as 600/m; none: no limit"

@@ -49,6 +49,8 @@ def note_last_use() -> int:
     uses = recent.values("client_key_id").annotate(at=Max("started_at")).values_list("client_key_id", "at")
     for key_id, at in uses.order_by("client_key_id"):
         touch_last_used(key_id, at)
+    for key_id, at in uses.filter(by_previous_secret=True).order_by("client_key_id"):
+        touch_last_used(key_id, at, "previous_used_at")
     return len(uses)
 
 
