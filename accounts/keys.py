@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from accounts import hosts
 from accounts.facts import ClientKeyFacts, Snapshot
-from accounts.secret import PREFIX_LENGTH, digest
+from accounts.secret import digest, prefix_of
 
 
 class Refused(Exception):
@@ -61,8 +61,8 @@ class KeyRing:
 
 def _find(snapshot: Snapshot, presented: str) -> tuple[ClientKeyFacts | None, bool]:
     """And whether it is the secret that the key had before."""
-    candidates = snapshot.keys_by_prefix.get(presented[:PREFIX_LENGTH], ())
     computed = digest(presented, snapshot.pepper)
+    candidates = snapshot.keys_by_prefix.get(prefix_of(presented, computed), ())
     for key in candidates:
         if hmac.compare_digest(key.digest, computed):
             return key, False

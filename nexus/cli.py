@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from nexus.commands.checking import check_credentials
 from nexus.commands.incidents import incidents
 from nexus.commands.limits import limits
+from nexus.commands.originals import export_credentials, import_credentials
 from nexus.commands.prices import import_prices, reprice
 from nexus.commands.rollups import verify_rollups
 from nexus.commands.rotation import rotate_client_key, rotate_keys
@@ -201,6 +202,8 @@ main.add_command(reprice)
 main.add_command(check_credentials)
 main.add_command(incidents)
 main.add_command(limits)
+main.add_command(import_credentials)
+main.add_command(export_credentials)
 main.add_command(rotate_keys)
 main.add_command(rotate_client_key)
 

@@ -105,6 +105,9 @@ OAUTH = OAuthConf(
         shlex.split(env.text("FEDERATION_COMMAND", help="Command that prints an identity token, run without a shell"))
     ),
 )
+CREDENTIALS_DIR = env.text(
+    "CREDENTIALS_DIR", help="Folder of the original's credential files, imported when `nexus serve` starts"
+)
 RETRIES = RetryConf(
     max_attempts=env.integer("RETRY_MAX_ATTEMPTS", 3, help="Calls with one credential; 1: no retries", minimum=1),
     wait_seconds=env.milliseconds("RETRY_WAIT_MS", 1000, help="Before the second; twice as long before each next one"),

@@ -17,10 +17,10 @@ from accounts.patterns import validate_patterns
 from accounts.privacy import Storage
 from accounts.secret import (
     CLIENT_KEY_START,
-    PREFIX_LENGTH,
     digest,
     new_client_key,
     new_pepper,
+    prefix_of,
 )
 
 MAX_WAIT_SECONDS = 600
@@ -199,10 +199,14 @@ class ClientKey(models.Model):
 
     def assign_secret(self) -> str:
         secret = new_client_key()
-        self.prefix = secret[:PREFIX_LENGTH]
-        self.last4 = secret[-4:]
-        self.digest = digest(secret, Installation.current().pepper)
+        self.take_secret(secret)
         return secret
+
+    def take_secret(self, secret: str) -> None:
+        """One of ours, or one that a program has had from elsewhere."""
+        self.digest = digest(secret, Installation.current().pepper)
+        self.prefix = prefix_of(secret, self.digest)
+        self.last4 = secret[-4:]
 
     def rotate(self, grace: timedelta) -> str:
         """A new secret, which cannot be had again. The old one stays good for a while, one that was still older does
@@ -234,7 +238,8 @@ class ClientKey(models.Model):
 
     @property
     def masked(self) -> str:
-        return f"{CLIENT_KEY_START}…{self.last4}"
+        start = CLIENT_KEY_START if self.prefix.startswith(CLIENT_KEY_START) else ""
+        return f"{start}…{self.last4}"
 
     @property
     def state(self) -> str:
