@@ -44,7 +44,8 @@ class Cools(NamedTuple):
 class StandingCredentialAdmin(Limited, CredentialAdmin):
     limited_by = "credential"
     has_budgets = False
-    list_display = ("name", "standing_now", "domain", "kind", "masked", "owner", "priority", "share", "is_active")
+    list_display = ("called", "standing_now", "domain", "kind_short", "owner", "place")
+    list_filter = (*CredentialAdmin.list_filter, "kind")
     list_select_related = ("domain", "token", "standing", "replaces")
     change_form_template = "telemetry/credential_form.html"
     change_list_template = "telemetry/credential_list.html"
@@ -66,6 +67,10 @@ class StandingCredentialAdmin(Limited, CredentialAdmin):
             row.status_now = found[row.pk]
         return changes
 
+    @admin.display(description="Name", ordering="name")
+    def called(self, row: Credential) -> SafeString:
+        return format_html('{}<small class="masked">{}</small>', row.name, row.masked)
+
     @admin.display(description="Status")
     def standing_now(self, row: Any) -> SafeString:
         status: Status = row.status_now
@@ -73,9 +78,15 @@ class StandingCredentialAdmin(Limited, CredentialAdmin):
         words = state if row.is_active else "switched off"
         return format_html('<span class="standing {}" title="{}">{}</span>', state, status.reason, words)
 
-    @admin.display(description="Share", ordering="traffic_percent")
-    def share(self, row: Credential) -> str:
-        return f"{row.traffic_percent} % of {row.replaces.name}" if row.replaces else ""
+    @admin.display(description="Kind", ordering="kind")
+    def kind_short(self, row: Credential) -> str:
+        return row.get_kind_display().partition(" (")[0].partition(" with ")[0]
+
+    @admin.display(description="Place", ordering="priority")
+    def place(self, row: Credential) -> str:
+        if row.replaces:
+            return f"{row.traffic_percent} % of {row.replaces.name}"
+        return f"{row.priority}, standby" if row.is_standby else str(row.priority)
 
     def save_model(self, request: HttpRequest, obj: Credential, form: Any, change: bool) -> None:
         """What was found out of another secret says nothing of a new one."""
