@@ -165,7 +165,7 @@ class CredentialForm(forms.ModelForm):
 class CredentialAdmin(admin.ModelAdmin):
     form = CredentialForm
     list_display: tuple[str, ...] = ("name", "domain", "kind", "masked", "owner", "priority", "is_active")
-    list_filter = ("domain", "is_active")
+    list_filter: ClassVar[tuple[str, ...]] = ("domain", "is_active")
     list_select_related: ClassVar[tuple[str, ...]] = ("domain",)
     search_fields = ("name", "owner", "fingerprint")
     readonly_fields = ("masked", "fingerprint", "created_at")

@@ -12,6 +12,7 @@ from accounts.ids import first_id_at
 from accounts.models import touch_last_used
 from accounts.register import load
 from telemetry.conf import RecordConf
+from telemetry.credentials.rechecking import recheck
 from telemetry.exports.sending import send
 from telemetry.models import ExchangeRow
 from telemetry.money import repricings, rollups, verification
@@ -122,6 +123,12 @@ def send_notices() -> None:
         compose()
     finally:  # what has words already does not wait for what has none
         Sending().run()
+
+
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
+def recheck_credentials() -> int:
+    """Asks again with credentials that are marked invalid."""
+    return recheck()
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
