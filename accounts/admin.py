@@ -1,7 +1,7 @@
 """The register in the admin. Secrets go in and never come out: a client key is shown once, when it is issued."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
@@ -182,6 +182,15 @@ class CredentialForm(forms.ModelForm):
             *("priority", "weight", "is_standby", "allowed_models", "replaces", "traffic_percent", "is_active"),
         )
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if "traffic_percent" in self.fields:
+            # It may be taken back while the form is open: what counts is what was changed in the form.
+            self.fields["traffic_percent"].show_hidden_initial = True
+        if "replaces" in self.fields and not self.instance._state.adding:
+            same = Credential.objects.filter(domain_id=self.instance.domain_id)
+            self.fields["replaces"].queryset = same.exclude(id=self.instance.id)  # type: ignore[attr-defined]
+
     def clean_secret(self) -> str:
         secret: str = self.cleaned_data["secret"]
         if secret:
@@ -198,12 +207,56 @@ class CredentialForm(forms.ModelForm):
 @admin.register(Credential)
 class CredentialAdmin(admin.ModelAdmin):
     form = CredentialForm
-    list_display = ("name", "domain", "kind", "masked", "fingerprint", "owner", "priority", "is_active")
-    list_filter = ("domain", "is_active")
-    list_select_related = ("domain",)
+    list_display: tuple[str, ...] = ("name", "domain", "kind", "masked", "owner", "priority", "is_active")
+    list_filter: ClassVar[tuple[str, ...]] = ("domain", "is_active")
+    list_select_related: ClassVar[tuple[str, ...]] = ("domain",)
     search_fields = ("name", "owner", "fingerprint")
     readonly_fields = ("masked", "fingerprint", "created_at")
-    autocomplete_fields = ("domain",)
+    autocomplete_fields = ("domain", "shared_with")
+    fieldsets = (
+        (None, {"fields": ("name", "owner", "domain", "shared_with", "kind", "is_active")}),
+        (
+            "The key or token",
+            {"classes": ("kind-only", "kind-api_key", "kind-bearer"), "fields": ("secret", "expires_at")},
+        ),
+        (
+            "Workload identity federation",
+            {
+                "classes": ("kind-only", "kind-federation"),
+                "fields": (
+                    ("federation_rule_id", "organization_id"),
+                    ("service_account_id", "workspace_id"),
+                    "assertion_file",
+                ),
+                "description": "The ids are those of the Claude Console.",
+            },
+        ),
+        (
+            "Its place among the domain's credentials",
+            {"fields": (("priority", "weight", "is_standby"), "allowed_models")},
+        ),
+        (
+            "It replaces another one, step by step",
+            {"classes": ("collapse",), "fields": ("replaces", "traffic_percent")},
+        ),
+    )
+    """With the class `kind-only` a part is shown for the kinds that its other classes name; without a script, for all
+    (telemetry/credentials.js)."""
 
-    def get_fields(self, request: HttpRequest, obj: Credential | None = None) -> tuple[str, ...]:
-        return CredentialForm.Meta.fields if obj is None else (*CredentialForm.Meta.fields, *self.readonly_fields)
+    def get_fieldsets(self, request: HttpRequest, obj: Credential | None = None) -> Any:
+        found = [*self.fieldsets]
+        if obj is None:
+            return found
+        if not self.has_change_permission(request, obj):
+            # Who may look only gets every field as it is: there this one would come out.
+            found[1] = (found[1][0], {**found[1][1], "fields": ("expires_at",)})
+        return [*found, ("What is known of it", {"fields": CredentialAdmin.readonly_fields})]
+
+    def save_model(self, request: HttpRequest, obj: Credential, form: Any, change: bool) -> None:
+        """Only what was changed here: meanwhile the share of the traffic may have been taken back."""
+        if not change:
+            super().save_model(request, obj, form, change)
+            return
+        columns = {field.name for field in Credential._meta.concrete_fields}
+        if changed := columns & {*form.changed_data}:
+            obj.save(update_fields=changed)

@@ -396,6 +396,7 @@ CELERY_BEAT_SCHEDULE = {
     "clean-record": {"task": "telemetry.tasks.clean_record", "schedule": 3600},
     "export": {"task": "telemetry.tasks.export", "schedule": 5, "options": {"expires": 5}},
     "note-last-use": {"task": "telemetry.tasks.note_last_use", "schedule": 60},
+    "recheck-credentials": {"task": "telemetry.tasks.recheck_credentials", "schedule": 60},
     "roll-up": {"task": "telemetry.tasks.roll_up", "schedule": 10},
     "verify-rollups": {"task": "telemetry.tasks.verify_rollups", "schedule": crontab(hour=3, minute=17)},
     "send-notices": {"task": "telemetry.tasks.send_notices", "schedule": 2},

@@ -13,6 +13,7 @@ from accounts.models import touch_last_used
 from accounts.oauth.refreshing import renew_due
 from accounts.register import load
 from telemetry.conf import RecordConf
+from telemetry.credentials.rechecking import recheck
 from telemetry.exports.sending import send
 from telemetry.models import ExchangeRow
 from telemetry.money import repricings, rollups, verification
@@ -133,6 +134,12 @@ def send_notices() -> None:
 def refresh_tokens() -> int:
     """Before requests have to wait for it."""
     return renew_due(REFRESH_BEFORE, REFRESHES, REFRESH_SECONDS)
+
+
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
+def recheck_credentials() -> int:
+    """Asks again with credentials that are marked invalid."""
+    return recheck()
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]

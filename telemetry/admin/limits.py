@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
-from accounts.admin import ClientKeyAdmin, CredentialAdmin, DomainAdmin
+from accounts.admin import ClientKeyAdmin, DomainAdmin
 from accounts.ids import first_id_at
 from accounts.models import Budget, ClientKey, Credential, Domain, RateLimit
 from accounts.register import budget_facts
@@ -316,18 +316,6 @@ class LimitedDomainAdmin(Limited, DomainAdmin):
 
     def uses_of(self, rows: Sequence[Domain]) -> dict[UUID, list[Line]]:
         return overview.of_domains(rows)
-
-
-@admin.register(Credential)
-class LimitedCredentialAdmin(Limited, CredentialAdmin):
-    limited_by = "credential"
-    has_budgets = False
-
-    def use_of(self, row: Credential) -> Overview:
-        return overview.of_credential(row)
-
-    def uses_of(self, rows: Sequence[Credential]) -> dict[UUID, list[Line]]:
-        return overview.of_credentials(rows)
 
 
 def _bar(lines: Iterable[Line] | None) -> str:

@@ -59,6 +59,8 @@ class Check:
     """That this answer names; those of other answers are on the board (`telemetry.credentials.reading`)."""
     problem: str = ""
     advice: str = ""
+    was_asked: bool = True
+    """False: there was nothing to ask with."""
 
     @property
     def is_ok(self) -> bool:
@@ -122,7 +124,7 @@ def check(credential: Credential) -> Check:
         secret, version = _secret_of(credential)
     except _NoSecret as missing:
         problem, advice = missing.args
-        found, version = Check(verdict=Verdict.UNKNOWN, problem=problem, advice=advice), None
+        found, version = Check(verdict=Verdict.UNKNOWN, problem=problem, advice=advice, was_asked=False), None
     else:
         found = ask(secret, is_bearer=credential.kind != Credential.Kind.API_KEY)
     _note(credential.id, found)

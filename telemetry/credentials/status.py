@@ -143,7 +143,11 @@ def _open(found: Standing) -> Status | None:
     circuit = found.circuit(now)
     if circuit is CircuitState.CLOSED:
         return None
-    next_step = "It is tried again now" if circuit is CircuitState.HALF_OPEN else "It is left alone for a while"
+    next_step = (
+        "It is tried again with the next request"
+        if circuit is CircuitState.HALF_OPEN
+        else "It is left alone for a while"
+    )
     reason = f"{next_step}: {opening.reason}." if opening.reason else f"{next_step}."
     return Status(state=State.OPEN, reason=reason, since=moment(opening.opened_at), until=moment(opening.until or None))
 

@@ -1,41 +1,57 @@
-"""A credential ends soon. Those that do not say when they end never do: as long as the register has no such column,
-this rule finds nothing."""
+"""A credential ends soon: a key or token that says when, or a sign-in that only a person can renew."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import Any
 
-from accounts.models import Credential
+from accounts.models import Credential, OAuthToken
 from telemetry.models import Limits, Severity
 from telemetry.notices.finding import Finding
 from telemetry.notices.rules.rule import WatchedRule
 
-COLUMN = "expires_at"
-
 
 def find(now: datetime, limits: Limits) -> Iterable[Finding]:
-    if COLUMN not in {column.name for column in Credential._meta.get_fields()}:
-        return ()
-    until = {f"{COLUMN}__lte": now + limits.window}
-    return expiring(Credential.objects.filter(is_active=True, **until).select_related("domain"), now, limits)
+    yield from _keys(now, limits)
+    yield from _logins(now, limits)
 
 
-def expiring(credentials: Iterable[Any], now: datetime, limits: Limits) -> Iterator[Finding]:
-    for credential in credentials:
-        ends_at = getattr(credential, COLUMN, None)
-        if ends_at is None or ends_at > now + limits.window:
-            continue
-        verb = "ends" if ends_at > now else "ended"
-        yield Finding(
-            rule=RULE.name,
-            object=str(credential.id),
-            label=f"Credential {credential.name} of {credential.domain.host} {verb}",
-            domain_id=credential.domain_id,
-            severity=limits.severity if ends_at > now else Severity.CRITICAL,
-            sentence=f"The credential {credential.name} {verb} on {ends_at:%Y-%m-%d at %H:%M} UTC.",
-            advice="Renew it in the admin under Credentials.",
-            facts={"ends_at": ends_at.isoformat(), "owner": credential.owner},
-        )
+def _keys(now: datetime, limits: Limits) -> Iterator[Finding]:
+    renewable = (Credential.Kind.OAUTH, Credential.Kind.FEDERATION)
+    ending = Credential.objects.filter(is_active=True, expires_at__lte=now + limits.window).exclude(kind__in=renewable)
+    for credential in ending.select_related("domain").order_by("expires_at"):
+        ends_at = credential.expires_at
+        verb = "ends" if ends_at and ends_at > now else "ended"
+        sentence = f"The credential {credential.name} {verb} on {ends_at:%Y-%m-%d at %H:%M} UTC."
+        yield _finding(credential, verb, sentence, "Renew it in the admin under Credentials.", ends_at, now, limits)
+
+
+def _logins(now: datetime, limits: Limits) -> Iterator[Finding]:
+    tokens = OAuthToken.objects.filter(needs_login=True, credential__is_active=True)
+    for token in tokens.select_related("credential__domain").order_by("expires_at"):
+        ends_at = token.expires_at
+        verb = "ends" if ends_at and ends_at > now else "ended"
+        sentence = f"The credential {token.credential.name} needs a sign-in. {token.failure}".strip()
+        yield _finding(token.credential, verb, sentence, "Sign in on its page in the admin.", ends_at, now, limits)
+
+
+def _finding(
+    credential: Credential,
+    verb: str,
+    sentence: str,
+    advice: str,
+    ends_at: datetime | None,
+    now: datetime,
+    limits: Limits,
+) -> Finding:
+    return Finding(
+        rule=RULE.name,
+        object=str(credential.id),
+        label=f"Credential {credential.name} of {credential.domain.host} {verb}",
+        domain_id=credential.domain_id,
+        severity=limits.severity if ends_at and ends_at > now else Severity.CRITICAL,
+        sentence=sentence,
+        advice=advice,
+        facts={"ends_at": ends_at.isoformat() if ends_at else None, "owner": credential.owner},
+    )
 
 
 RULE = WatchedRule(
@@ -43,4 +59,5 @@ RULE = WatchedRule(
     "A credential ends soon",
     Limits(window=timedelta(days=7), severity=Severity.WARNING),
     find,
+    "Window: how long before its end. Critical once it has ended.",
 )

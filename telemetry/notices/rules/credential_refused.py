@@ -1,10 +1,11 @@
-"""The Claude API does not take a credential."""
+"""The Claude API does not take a credential. One that is marked invalid for that is told by `credential_invalid`."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from accounts.ids import first_id_at
+from accounts.models import CredentialStanding
 from telemetry.models import ExchangeRow, Limits, Outcome, Severity
 from telemetry.notices.finding import Finding
 from telemetry.notices.rules import credentials
@@ -16,7 +17,7 @@ def find(now: datetime, limits: Limits) -> Iterable[Finding]:
     refusals: dict[UUID | None, list[tuple[UUID, int | None]]] = {}
     for credential_id, row_id, status in rows[: credentials.ROWS_MAX]:
         refusals.setdefault(credential_id, []).append((row_id, status))
-    named = credentials.named(refusals)
+    named = credentials.named(refusals.keys() - _marked(refusals))
     for refused_id, refused in refusals.items():
         credential = named.get(credentials.key_of(refused_id))
         newest, status = refused[0]
@@ -32,6 +33,12 @@ def find(now: datetime, limits: Limits) -> Iterable[Finding]:
             advice="Renew it in the admin under Credentials, or in CLAUDE_API_KEY, or switch it off.",
             facts={"status": status, "refused": len(refused)},
         )
+
+
+def _marked(credential_ids: Iterable[UUID | None]) -> set[UUID | None]:
+    wanted = [each for each in credential_ids if each]
+    marked = CredentialStanding.objects.filter(credential_id__in=wanted, invalid_since__isnull=False)
+    return set(marked.values_list("credential_id", flat=True))
 
 
 def _works_since(credential_id: UUID | None, refused: UUID, now: datetime) -> bool:

@@ -20,8 +20,14 @@ class Known:
         self._file = StateFile(self._board, folder)
 
     def open(self, credential: Credential, reason: str = "the API answered 500", seconds: float = 30) -> None:
+        self.open_key(str(credential.id), reason, seconds)
+
+    def open_key(self, key: str, reason: str = "the API answered 500", seconds: float = 30) -> None:
         now = time.time()
-        self._hear(Opened(str(credential.id), Opening(now, now - 5, now + seconds, 0, reason)))
+        self._hear(Opened(key, Opening(now, now - 5, now + seconds, 0, reason)))
+
+    def close(self, credential: Credential) -> None:
+        self._hear(Opened(str(credential.id), Opening(time.time())))
 
     def cool(self, credential: Credential, family: str = "haiku", seconds: float = 60) -> None:
         now = time.time()

@@ -84,7 +84,7 @@ def test_an_open_circuit_says_why_and_when_it_is_tried(credential: Credential) -
     assert found.reason == "It is left alone for a while: the API answered 500."
     assert found.until is not None
     assert found.until > timezone.now()
-    assert now(credential, opened(-1)).reason == "It is tried again now: the API answered 500."
+    assert now(credential, opened(-1)).reason == "It is tried again with the next request: the API answered 500."
     assert now(credential, Standing(opening=Opening(time.time()))).state is State.OK
 
 

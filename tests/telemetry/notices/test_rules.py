@@ -1,7 +1,7 @@
 """Each rule, with rows that it has to find and rows that it must not."""
 
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +10,9 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.ids import first_id_at, new_id
-from accounts.models import ClientKey, Credential, Domain
+from accounts.models import ClientKey, Credential, Domain, OAuthToken
 from telemetry.conf import RecordConf
+from telemetry.credentials import marking, replacing
 from telemetry.models import (
     BatchRow,
     BatchUsageRow,
@@ -29,16 +30,20 @@ from telemetry.notices.notice import NoticeKind
 from telemetry.notices.outbox import enter
 from telemetry.notices.rules import (
     RULES,
+    breaker_open,
     client_key_expiring,
     credential_expiring,
+    credential_invalid,
     credential_limited,
     credential_refused,
+    credential_rolled_back,
     delivery_failing,
     error_rate,
     ledger_gap,
     process_silent,
     recent,
     spool_filling,
+    token_refresh_failing,
     unpriced_model,
     upstream_unreachable,
 )
@@ -46,6 +51,7 @@ from telemetry.notices.rules.rule import WatchedRule
 from telemetry.notices.sending import Pace, Sending, try_again
 from telemetry.record.exchange import Exchange, Outcome, Pricing
 from tests.services import free_port
+from tests.telemetry.credentials.standings import Known
 from tests.telemetry.facts import stored_exchange
 from tests.telemetry.notices.slackserver import SlackServer, status
 from tests.telemetry.notices.told import FAKE_WEBHOOK, configure, notice
@@ -198,16 +204,109 @@ def test_a_credential_that_has_to_cool_down(credential: Credential) -> None:
     assert finding.facts == {"answers_with_429": 5}
 
 
-def test_credentials_do_not_say_yet_when_they_end(credential: Credential) -> None:
+def test_a_marked_one_is_told_once(credential: Credential) -> None:
+    exchange(ago=60, outcome=Outcome.API_ERROR, status=401, credential_id=credential.id, credential_source="domain")
+    assert len(found(credential_refused.RULE)) == 1
+    assert found(credential_invalid.RULE) == []
+    marking.mark_invalid(credential.id, "The API does not take it (401).")
+    assert found(credential_refused.RULE) == []
+    (finding,) = found(credential_invalid.RULE)
+    assert (finding.object, finding.domain_id) == (str(credential.id), credential.domain_id)
+    assert finding.severity is Severity.CRITICAL
+    assert finding.sentence == "Nothing is sent with the credential main any more: The API does not take it (401)."
+    marking.mark_valid(credential.id)
+    assert found(credential_invalid.RULE) == []
+
+
+def test_one_that_is_switched_off_may_be_invalid(credential: Credential) -> None:
+    marking.mark_invalid(credential.id, "401")
+    Credential.objects.update(is_active=False)
+    assert found(credential_invalid.RULE) == []
+
+
+def test_a_replacement_that_was_rolled_back(credential: Credential) -> None:
+    new = Credential.objects.create(domain=credential.domain, name="new", secret="x" * 20, replaces=credential)
+    assert found(credential_rolled_back.RULE) == []
+    marking.roll_back(new.id, "The API answered 401.")
+    (finding,) = found(credential_rolled_back.RULE)
+    assert finding.sentence == "The credential new gets no sessions of main any more: The API answered 401."
+    replacing.give_share(new.id, 5)
+    assert found(credential_rolled_back.RULE) == []
+    marking.roll_back(new.id, "The API answered 401.")
+    Credential.objects.filter(id=new.id).update(replaces=None)
+    assert found(credential_rolled_back.RULE) == []
+
+
+def test_an_open_circuit(credential: Credential, settings: Settings, tmp_path: Path) -> None:
+    settings.REDIS_URL, settings.NEXUS_DATA = "", tmp_path
+    known = Known(tmp_path)
+    other = Credential.objects.create(domain=credential.domain, name="off", secret="x" * 20, is_active=False)
+    assert found(breaker_open.RULE) == []
+    known.open(other)
+    known.open_key("environment")
+    known.open_key(f"caller:{credential.domain_id}")
+    known.open_key("nobody")
+    known.open(credential)
+    labels = {finding.label: finding for finding in found(breaker_open.RULE)}
+    assert sorted(labels) == [
+        "The circuit of credential CLAUDE_API_KEY is open",
+        "The circuit of credential main of claude.example.com is open",
+        "The circuit of credential of callers of claude.example.com is open",
+    ]
+    finding = labels["The circuit of credential main of claude.example.com is open"]
+    assert (finding.object, finding.facts["last"]) == (str(credential.id), "the API answered 500")
+    known.open(credential, seconds=-1)  # it is being tried
+    assert len(found(breaker_open.RULE)) == 3
+    known.close(credential)
+    assert len(found(breaker_open.RULE)) == 2
+    known.open(credential, seconds=-700)  # nobody has tried it for long
+    assert len(found(breaker_open.RULE)) == 2
+
+
+def test_a_key_that_ends(credential: Credential) -> None:
+    def ends(at: datetime | None) -> list[Finding]:
+        Credential.objects.update(expires_at=at)
+        return found(credential_expiring.RULE)
+
+    assert ends(None) == ends(NOW + timedelta(days=8)) == []
+    assert [finding.severity for finding in ends(NOW + timedelta(days=6))] == [Severity.WARNING]
+    (finding,) = ends(NOW - timedelta(hours=1))
+    assert finding.severity is Severity.CRITICAL
+    assert finding.sentence == "The credential main ended on 2026-11-23 at 05:00 UTC."
+    Credential.objects.update(is_active=False)
     assert found(credential_expiring.RULE) == []
-    ends = {"id": credential.id, "name": "main", "owner": "Ada", "domain": credential.domain, "domain_id": None}
-    soon, ended, later, never = (
-        SimpleNamespace(**ends, expires_at=at)
-        for at in (NOW + timedelta(days=6), NOW - timedelta(hours=1), NOW + timedelta(days=8), None)
+
+
+@pytest.fixture
+def token(domain: Domain) -> OAuthToken:
+    credential = Credential.objects.create(domain=domain, name="login", kind=Credential.Kind.OAUTH)
+    return OAuthToken.objects.create(credential=credential, expires_at=NOW + timedelta(hours=1))
+
+
+def test_a_sign_in_that_only_a_person_can_renew(token: OAuthToken) -> None:
+    assert found(credential_expiring.RULE) == []
+    OAuthToken.objects.update(needs_login=True, failures=3, failure="invalid_grant")
+    (finding,) = found(credential_expiring.RULE)
+    assert (finding.severity, finding.sentence) == (
+        Severity.WARNING,
+        "The credential login needs a sign-in. invalid_grant",
     )
-    limits = credential_expiring.RULE.defaults
-    findings = list(credential_expiring.expiring([soon, ended, later, never], NOW, limits))
-    assert [finding.severity for finding in findings] == [Severity.WARNING, Severity.CRITICAL]
+    assert found(token_refresh_failing.RULE) == []  # it is told once
+    OAuthToken.objects.update(expires_at=NOW - timedelta(hours=1))
+    assert [finding.severity for finding in found(credential_expiring.RULE)] == [Severity.CRITICAL]
+
+
+def test_a_token_that_cannot_be_renewed(token: OAuthToken) -> None:
+    OAuthToken.objects.update(failures=1, failure="It answers 500.")
+    assert found(token_refresh_failing.RULE) == []
+    OAuthToken.objects.update(failures=2)
+    (finding,) = found(token_refresh_failing.RULE)
+    assert finding.severity is Severity.WARNING
+    assert finding.sentence == "The token of the credential login cannot be renewed: It answers 500."
+    OAuthToken.objects.update(expires_at=NOW)
+    assert [finding.severity for finding in found(token_refresh_failing.RULE)] == [Severity.CRITICAL]
+    Credential.objects.update(is_active=False)
+    assert found(token_refresh_failing.RULE) == []
 
 
 @pytest.mark.parametrize(
