@@ -1,5 +1,6 @@
 """The register in the admin. Secrets go in and never come out: a client key is shown once, when it is issued."""
 
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from django import forms
@@ -14,6 +15,8 @@ from accounts.secret import validate_upstream_secret
 
 admin.site.site_header = admin.site.site_title = "Nexus"
 admin.site.index_title = "Configuration and record"
+ROTATED_MAX = 10
+"""Client keys at once: their secrets are shown in messages, which are a cookie."""
 
 
 class MembershipInline(admin.TabularInline):
@@ -81,13 +84,13 @@ def _days(days: int | None) -> str:
 
 @admin.register(ClientKey)
 class ClientKeyAdmin(admin.ModelAdmin):
-    list_display = ("name", "domain", "masked", "state", "expires_at", "last_used_at", "created_at")
+    list_display = ("name", "domain", "masked", "state", "old_secret", "expires_at", "last_used_at", "created_at")
     list_filter = ("domain",)
     list_select_related = ("domain",)
     search_fields = ("name", "prefix", "last4")
-    readonly_fields = ("masked", "state", "created_at", "revoked_at", "last_used_at")
+    readonly_fields = ("masked", "state", "old_secret", "created_at", "revoked_at", "last_used_at")
     autocomplete_fields = ("domain",)
-    actions = ("revoke",)
+    actions = ("rotate_within_a_day", "rotate_within_a_week", "rotate_at_once", "end_old_secret", "revoke")
 
     def get_fieldsets(self, request: HttpRequest, obj: ClientKey | None = None) -> Any:
         found = [
@@ -105,14 +108,54 @@ class ClientKeyAdmin(admin.ModelAdmin):
     def state(self, key: ClientKey) -> str:
         return key.state
 
+    @admin.display(description="Old secret")
+    def old_secret(self, key: ClientKey) -> str:
+        if not key.has_previous or key.previous_until is None:
+            return "—"
+        used = f"last used {key.previous_used_at:%Y-%m-%d %H:%M}" if key.previous_used_at else "not used since"
+        return f"…{key.previous_last4} good until {key.previous_until:%Y-%m-%d %H:%M}, {used} (UTC)"
+
     def save_model(self, request: HttpRequest, obj: ClientKey, form: Any, change: bool) -> None:
         if change:
             super().save_model(request, obj, form, change)
             return
         secret = obj.assign_secret()
         super().save_model(request, obj, form, change)
+        self._show_once(request, obj, secret)
+
+    def _show_once(self, request: HttpRequest, key: ClientKey, secret: str) -> None:
         text = "The client key “{}”, shown only now: <code style='user-select:all'>{}</code>"
-        self.message_user(request, format_html(text, obj.name, secret), messages.WARNING)
+        self.message_user(request, format_html(text, key.name, secret), messages.WARNING)
+
+    @admin.action(description="Give a new secret; the old one stays good for a day", permissions=["change"])
+    def rotate_within_a_day(self, request: HttpRequest, keys: "QuerySet[ClientKey]") -> None:
+        self._rotate(request, keys, timedelta(days=1))
+
+    @admin.action(description="Give a new secret; the old one stays good for a week", permissions=["change"])
+    def rotate_within_a_week(self, request: HttpRequest, keys: "QuerySet[ClientKey]") -> None:
+        self._rotate(request, keys, timedelta(days=7))
+
+    @admin.action(description="Give a new secret; the old one is refused at once", permissions=["change"])
+    def rotate_at_once(self, request: HttpRequest, keys: "QuerySet[ClientKey]") -> None:
+        self._rotate(request, keys, timedelta(0))
+
+    def _rotate(self, request: HttpRequest, keys: "QuerySet[ClientKey]", grace: timedelta) -> None:
+        if len(keys) > ROTATED_MAX:
+            self.message_user(request, f"At most {ROTATED_MAX} keys at once: you have to copy each.", messages.ERROR)
+            return
+        for key in keys:
+            if key.state == "revoked":
+                self.message_user(request, f"{key} is revoked: issue a new one.", messages.ERROR)
+            else:
+                self._show_once(request, key, key.rotate(grace))
+                self.log_change(request, key, "Gave it a new secret.")
+
+    @admin.action(description="Refuse the old secret from now on", permissions=["change"])
+    def end_old_secret(self, request: HttpRequest, keys: "QuerySet[ClientKey]") -> None:
+        for key in keys:
+            key.end_previous()
+            self.log_change(request, key, "Ended its old secret.")
+        self.message_user(request, "Every node refuses the old secrets within two seconds.")
 
     @admin.action(description="Revoke the selected client keys", permissions=["change"])
     def revoke(self, request: HttpRequest, keys: "QuerySet[ClientKey]") -> None:

@@ -38,10 +38,34 @@ def decrypt(stored: str) -> str:
         ) from None
 
 
+def key_position(stored: str) -> int | None:
+    """Which of NEXUS_ENCRYPTION_KEYS it was written with, from 0; None: with none of them."""
+    for position, key in enumerate(_keys(settings.NEXUS_ENCRYPTION_KEYS)):
+        try:
+            Fernet(key).decrypt(stored.removeprefix(VERSION).encode())
+        except InvalidToken:
+            continue
+        return position
+    return None
+
+
+def key_count() -> int:
+    return len(_keys(settings.NEXUS_ENCRYPTION_KEYS))
+
+
+def rewritten(stored: str) -> str:
+    """The same with the first key. Raises WrongEncryptionKey."""
+    return encrypt(decrypt(stored))
+
+
+def _keys(keys: str) -> list[str]:
+    return [key.strip() for key in keys.split(",") if key.strip()]
+
+
 @functools.lru_cache(maxsize=8)
 def _fernet(keys: str) -> MultiFernet:
     try:
-        return MultiFernet([Fernet(key.strip()) for key in keys.split(",") if key.strip()])
+        return MultiFernet([Fernet(key) for key in _keys(keys)])
     except ValueError:
         raise ImproperlyConfigured(
             "NEXUS_ENCRYPTION_KEYS: each key is 32 bytes in URL-safe base64, as "

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from accounts import hosts
 from accounts.facts import ClientKeyFacts, Snapshot
-from accounts.secret import PREFIX_LENGTH, digest
+from accounts.secret import digest, prefix_of
 
 
 class Refused(Exception):
@@ -25,8 +25,12 @@ class KeyRing:
 
     def authenticate(self, presented: str, host: str) -> ClientKeyFacts:
         """The key that was presented, if it is good for that Host. Raises Refused."""
+        return self.recognise(presented, host)[0]
+
+    def recognise(self, presented: str, host: str) -> tuple[ClientKeyFacts, bool]:
+        """And whether it came with the secret that it had before it was rotated. Raises Refused."""
         snapshot = self._snapshot()
-        key = _find(snapshot, presented)
+        key, is_previous = _find(snapshot, presented)
         if key is None:
             raise Refused("This client key is not known here. Check it for a missing part, or ask for a new one.")
         if key.revoked_at is not None:
@@ -46,13 +50,22 @@ class KeyRing:
                 forbidden=True,
                 key=key,
             )
-        return key
+        if is_previous and (key.previous_until is None or key.previous_until <= datetime.now(UTC)):
+            raise Refused(
+                f"The client key “{key.name}” was given a new secret, and the time of the old one is over. Use the new "
+                "one.",
+                key=key,
+            )
+        return key, is_previous
 
 
-def _find(snapshot: Snapshot, presented: str) -> ClientKeyFacts | None:
-    candidates = snapshot.keys_by_prefix.get(presented[:PREFIX_LENGTH], ())
+def _find(snapshot: Snapshot, presented: str) -> tuple[ClientKeyFacts | None, bool]:
+    """And whether it is the secret that the key had before."""
     computed = digest(presented, snapshot.pepper)
+    candidates = snapshot.keys_by_prefix.get(prefix_of(presented, computed), ())
     for key in candidates:
         if hmac.compare_digest(key.digest, computed):
-            return key
-    return None
+            return key, False
+        if key.previous_digest and hmac.compare_digest(key.previous_digest, computed):
+            return key, True
+    return None, False

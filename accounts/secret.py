@@ -27,6 +27,12 @@ def digest(secret: str, pepper: str) -> str:
     return hmac.new(pepper.encode(), secret.encode(), hashlib.sha256).hexdigest()
 
 
+def prefix_of(secret: str, computed: str) -> str:
+    """By what a client key is looked up: its beginning, or, of one that is not ours, a part of its digest, as its
+    beginning may be all there is to guess."""
+    return secret[:PREFIX_LENGTH] if secret.startswith(CLIENT_KEY_START) else f"#{computed[: PREFIX_LENGTH - 1]}"
+
+
 def masked(secret: str) -> str:
     """`sk-ant-…last4`; a secret too short to hide at least eight characters is not shown at all."""
     kind = match.group(0) if (match := _KIND.match(secret)) else ""

@@ -11,8 +11,10 @@ from django.core.exceptions import ImproperlyConfigured
 from nexus.commands.checking import check_credentials
 from nexus.commands.incidents import incidents
 from nexus.commands.limits import limits
+from nexus.commands.originals import export_credentials, import_credentials
 from nexus.commands.prices import import_prices, reprice
 from nexus.commands.rollups import verify_rollups
+from nexus.commands.rotation import rotate_client_key, rotate_keys
 from nexus.commands.setup import setup
 from nexus.commands.stats import stats
 from nexus.logs import a_line, take_last_words, wants_json
@@ -200,6 +202,10 @@ main.add_command(reprice)
 main.add_command(check_credentials)
 main.add_command(incidents)
 main.add_command(limits)
+main.add_command(import_credentials)
+main.add_command(export_credentials)
+main.add_command(rotate_keys)
+main.add_command(rotate_client_key)
 
 if __name__ == "__main__":
     main()

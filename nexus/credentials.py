@@ -8,11 +8,12 @@ from typing import ParamSpec, TypeVar
 from django.conf import settings
 from django.db import close_old_connections
 
-from proxy.dispatch import Dispatch, Tokens
+from proxy.dispatch import Dispatch
 from proxy.owners import Owners
 from proxy.probing import Probing
+from proxy.tokens import Tokens
 from proxy.vault import Vault
-from telemetry.credentials import belongings, marking, reading, statefile
+from telemetry.credentials import belongings, checking, marking, reading, statefile
 from telemetry.credentials.board import Board
 from telemetry.credentials.sharing import Sharing
 from telemetry.credentials.statefile import StateFile
@@ -23,16 +24,18 @@ R = TypeVar("R")
 
 
 class Credentials:
-    def __init__(self, tokens: Tokens, reload: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, reload: Callable[[], Awaitable[None]]) -> None:
+        """*reload* has the register read again."""
         self.board = Board(settings.CIRCUIT_BREAKER, settings.COOLING)
         self._sharing = Sharing(self.board, settings.REDIS_URL) if settings.REDIS_URL else None
         self._file = None if self._sharing else StateFile(self.board, settings.NEXUS_DATA)
         self._owners = Owners(
             self.board, self._owner_elsewhere, _in_thread(belongings.find), _in_thread(belongings.keep)
         )
-        self._probing = Probing(self.board, _unchecked, _in_thread(marking.roll_back), reload)
+        self._tokens = Tokens(reload)
+        self._probing = Probing(self.board, checking.check_by_id, _in_thread(marking.roll_back), reload)
         vault = Vault(settings.UPSTREAM.default_api_key, self.board, self._session_elsewhere)
-        self.dispatch = Dispatch(vault, self.board, self._owners, tokens, self._probing, settings.RETRIES)
+        self.dispatch = Dispatch(vault, self.board, self._owners, self._tokens, self._probing, settings.RETRIES)
         self._tasks: list[asyncio.Task[None]] = []
         self._sharing_task: asyncio.Task[None] | None = None
 
@@ -51,6 +54,7 @@ class Credentials:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tokens.stop()
         await self._probing.stop()
         await self._owners.keep()
         if self._file is not None:
@@ -65,10 +69,6 @@ class Credentials:
 
     async def _owner_elsewhere(self, made_id: str) -> str | None:
         return await self._sharing.owner(made_id) if self._sharing else None
-
-
-def _unchecked(credential_id: object) -> None:
-    pass
 
 
 def _in_thread(query: Callable[P, R]) -> Callable[P, R]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import ipaddress
+import logging
 import math
 import signal
 import socket
@@ -14,11 +15,14 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import connections
 
-from accounts import register
+from accounts import register, rotation
 from nexus import firstrun, tracing
 from nexus.embedded import celery_threads
 from nexus.protocol import GuardedProtocol
+from telemetry.credentials import originals
 from telemetry.metrics.shared import shared_by_workers
+
+logger = logging.getLogger(__name__)
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than the 60 seconds that load balancers in front of us keep a connection."""
@@ -48,9 +52,22 @@ def prepare(host: str, port: int, workers: int) -> firstrun.Made:
         )
     call_command("migrate", interactive=False, verbosity=0)
     register.load()  # a wrong encryption key is told here, in a sentence
+    if not settings.ALLOW_UNREADABLE_SECRETS:
+        rotation.check_readable()
     made = firstrun.ensure()
+    if settings.CREDENTIALS_DIR:
+        _import_credentials(settings.CREDENTIALS_DIR)
     connections.close_all()
     return made
+
+
+def _import_credentials(source: str) -> None:
+    """Whatever is wrong with them is no reason not to start."""
+    try:
+        for report in originals.import_all(originals.folder(source), owner="imported"):
+            logger.log(logging.ERROR if report.problem else logging.INFO, "CREDENTIALS_DIR: %s", report)
+    except OSError as error:
+        logger.error("CREDENTIALS_DIR: %s cannot be read: %s", source, error.strerror)
 
 
 def run(host: str, port: int, workers: int, made: firstrun.Made, upstream: str = "") -> None:

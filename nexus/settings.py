@@ -1,5 +1,6 @@
 """Django's settings. Environments differ by variables only; every variable is read through `nexus.env`."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import environ
 from celery.schedules import crontab
 from django.core.exceptions import ImproperlyConfigured
 
+from accounts.oauth.conf import OAuthConf
 from accounts.secret import hide
 from nexus import env, keyfile, logs, schedule
 from proxy.conf import IntakeConf, RetryConf, UpstreamConf, WaitConf
@@ -46,6 +48,9 @@ if DEBUG and not (SECRET_KEY and NEXUS_ENCRYPTION_KEYS):
     hide(_keys["secret_key"], _keys["encryption_keys"])
     SECRET_KEY = SECRET_KEY or _keys["secret_key"]
     NEXUS_ENCRYPTION_KEYS = NEXUS_ENCRYPTION_KEYS or _keys["encryption_keys"]
+ALLOW_UNREADABLE_SECRETS = env.boolean(
+    "ALLOW_UNREADABLE_SECRETS", False, help="Start although stored secrets cannot be read, and leave those out"
+)
 DASHBOARD_API_KEY = env.secret("DASHBOARD_API_KEY", help="Opens the query API for scripts; none: sessions only")
 DASHBOARD_RATE = env.rate(
     "DASHBOARD_RATE", "600/m", help="Requests to the query API by one key or person, such as 600/m; none: no limit"
@@ -72,6 +77,36 @@ UPSTREAM = UpstreamConf(
     connect_seconds=env.seconds("UPSTREAM_CONNECT_SECONDS", 10, help="Limit for connecting to the API"),
     first_byte_seconds=env.milliseconds("CLAUDE_API_TIMEOUT", 600_000, help="Limit for the first byte of an answer"),
     idle_seconds=env.seconds("UPSTREAM_IDLE_SECONDS", 300, help="Limit for a silence within an answer"),
+)
+OAUTH = OAuthConf(
+    token_url=env.url(
+        "CLAUDE_OAUTH_TOKEN_URL",
+        "",
+        help="Token endpoint of OAuth and federation; none: /v1/oauth/token of CLAUDE_API_BASE_URL",
+    )
+    or f"{UPSTREAM.base_url}/v1/oauth/token",
+    authorize_url=env.url("CLAUDE_OAUTH_AUTHORIZE_URL", "", help="Where people sign in; none: nobody can"),
+    client_id=env.text("CLAUDE_OAUTH_CLIENT_ID", help="The OAuth client that you have registered; there is no default"),
+    client_secret=env.secret("CLAUDE_OAUTH_CLIENT_SECRET", help="Its secret, where it has one"),
+    scopes=env.names("CLAUDE_OAUTH_SCOPES", help="What sign-in asks for"),
+    redirect_url=env.url(
+        "CLAUDE_OAUTH_REDIRECT_URL",
+        "",
+        help="The admin's page to come back to, as registered; none: as the browser calls the admin",
+    ),
+    token_format=env.text("CLAUDE_OAUTH_TOKEN_FORMAT", "json", help="How the token endpoint is asked: json or form"),
+    federation_dirs=tuple(
+        Path(folder)
+        for folder in env.names(
+            "FEDERATION_DIRS", ("/var/run/secrets",), help="Folders in which the platform puts identity tokens"
+        )
+    ),
+    federation_command=tuple(
+        shlex.split(env.text("FEDERATION_COMMAND", help="Command that prints an identity token, run without a shell"))
+    ),
+)
+CREDENTIALS_DIR = env.text(
+    "CREDENTIALS_DIR", help="Folder of the original's credential files, imported when `nexus serve` starts"
 )
 RETRIES = RetryConf(
     max_attempts=env.integer("RETRY_MAX_ATTEMPTS", 3, help="Calls with one credential; 1: no retries", minimum=1),
@@ -350,6 +385,12 @@ CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, float] = (
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_BEAT_SCHEDULE = {
+    # A task that is stopped in the middle could lose a token that the endpoint has just given: it gets more time.
+    "refresh-tokens": {
+        "task": "telemetry.tasks.refresh_tokens",
+        "schedule": 30,
+        "options": {"soft_time_limit": 240, "time_limit": 260},
+    },
     "adopt-spools": {"task": "telemetry.tasks.adopt_spools", "schedule": 60},
     "continue-repricing": {"task": "telemetry.tasks.continue_repricing", "schedule": 60},
     "clean-record": {"task": "telemetry.tasks.clean_record", "schedule": 3600},

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from asgiref.sync import sync_to_async
 from django.conf import settings
 
-from accounts.facts import CredentialFacts
 from accounts.ids import new_id
 from accounts.register import Register
 from nexus.credentials import Credentials
@@ -19,7 +18,6 @@ from nexus.handler import LeanHandler
 from nexus.limiting import Limiting
 from nexus.logs import take_last_words, writer
 from nexus.tracing import spans
-from proxy.errors import NoCredential
 from proxy.limiter import Limiter
 from proxy.relay import Relay
 from proxy.tracing import Tracing
@@ -54,11 +52,6 @@ GIL_SWITCH_SECONDS = 0.0005
 GC_THRESHOLDS = (20_000, 20, 100)
 
 
-class _NoTokens:
-    async def fresh(self, credential: CredentialFacts, *, rejected: bool = False) -> CredentialFacts:
-        raise NoCredential(f"The credential {credential.name} has no token.")
-
-
 class Node:
     """What runs in one web process."""
 
@@ -82,7 +75,7 @@ class Node:
             self._limiting.seeding,
             WaitingRoom(settings.WAITING, WaitingMetrics(REGISTRY)),
         )
-        self._credentials = Credentials(_NoTokens(), self.register.refresh)
+        self._credentials = Credentials(self.register.refresh)
         relay = Relay(
             snapshot=lambda: self.register.snapshot,
             dispatch=self._credentials.dispatch,

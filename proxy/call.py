@@ -13,6 +13,7 @@ _MESSAGES = ("/v1/messages", "/v1/messages/count_tokens")
 _ODD = re.compile(r"[\s;\\%\x00-\x20\x7f]")
 _ENCODED_SLASH = re.compile(rb"%2f|%5c|%2e", re.I)
 BEARER = b"bearer "
+ANTHROPIC_START = b"sk-ant-"
 _KEY_HEADERS = (b"x-nexus-key", b"x-api-key", b"authorization")
 
 
@@ -54,18 +55,21 @@ class Call:
     def presented(self) -> tuple[str, Headers]:
         """The client key, and the caller's own Anthropic headers beside it. Raises Unauthenticated.
 
-        A key may come in any header that a client can set: x-nexus-key, x-api-key or Authorization: Bearer.
+        A key may come in any header that a client can set: x-nexus-key, x-api-key or Authorization: Bearer. What is
+        neither ours nor Anthropic's by its looks may be a key that was imported.
         """
-        key, own = "", []
+        key, foreign, own = "", "", []
         for name in _KEY_HEADERS:
             for value in (value for header, value in self.headers if header == name):
                 found = value[len(BEARER) :].strip() if value[: len(BEARER)].lower() == BEARER else value.strip()
                 if found.startswith(CLIENT_KEY_START.encode()) or name == b"x-nexus-key":
                     key = key or found.decode("latin-1")
-                elif found:
+                elif found.startswith(ANTHROPIC_START):
                     own.append((name, value))
-        if key:
-            return key, own
+                elif found:
+                    foreign = foreign or found.decode("latin-1")
+        if key or foreign:
+            return key or foreign, own
         if own:
             raise Unauthenticated(
                 "This is not a client key of Nexus: those begin with nxs_live_. Send yours as x-api-key or as "

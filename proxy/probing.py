@@ -17,7 +17,7 @@ class Probing:
     def __init__(
         self,
         board: Board,
-        check: Callable[[UUID], None],
+        check: Callable[[UUID], object],
         roll_back: Callable[[UUID, str], object],
         reload: Callable[[], Awaitable[None]],
     ) -> None:

@@ -189,7 +189,7 @@ class Relay:
     def _authenticate(self, draft: Draft) -> tuple[ClientKeyFacts, Headers]:
         presented, own_headers = draft.call.presented()
         try:
-            draft.key = self._keys.authenticate(presented, draft.call.host)
+            draft.key, draft.by_previous_secret = self._keys.recognise(presented, draft.call.host)
         except Refused as refused:
             draft.key = refused.key
             kind = Forbidden if refused.forbidden else Unauthenticated

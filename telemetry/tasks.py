@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from accounts.ids import first_id_at
 from accounts.models import touch_last_used
+from accounts.oauth.refreshing import renew_due
 from accounts.register import load
 from telemetry.conf import RecordConf
 from telemetry.credentials.rechecking import recheck
@@ -36,6 +37,8 @@ ROLL_UP_SECONDS = 5
 """Of each run: without Redis one thread has all tasks to do."""
 VERIFIED = timedelta(hours=48)
 REPRICING_SECONDS = 5.0
+REFRESH_BEFORE, REFRESHES, REFRESH_SECONDS = timedelta(minutes=5), 100, 15.0
+"""Tokens that end within that time; in one run so many, begun within so many seconds."""
 LOOK_BACK = timedelta(minutes=10)
 """Longer than a task is ever late; what is older is noted by the next use."""
 
@@ -47,6 +50,8 @@ def note_last_use() -> int:
     uses = recent.values("client_key_id").annotate(at=Max("started_at")).values_list("client_key_id", "at")
     for key_id, at in uses.order_by("client_key_id"):
         touch_last_used(key_id, at)
+    for key_id, at in uses.filter(by_previous_secret=True).order_by("client_key_id"):
+        touch_last_used(key_id, at, "previous_used_at")
     return len(uses)
 
 
@@ -123,6 +128,12 @@ def send_notices() -> None:
         compose()
     finally:  # what has words already does not wait for what has none
         Sending().run()
+
+
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
+def refresh_tokens() -> int:
+    """Before requests have to wait for it."""
+    return renew_due(REFRESH_BEFORE, REFRESHES, REFRESH_SECONDS)
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]

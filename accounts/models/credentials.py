@@ -106,7 +106,10 @@ class Credential(models.Model):
             self.fingerprint = digest(secret, Installation.current().pepper)[:16] if secret else ""
         if options.get("update_fields") and "secret" in options["update_fields"]:
             options["update_fields"] = {*options["update_fields"], "masked", "fingerprint"}
+        is_new_secret = self._has_new_secret()
         super().save(*args, **options)
+        if is_new_secret:  # what was found out was about the old one
+            CredentialStanding.objects.filter(credential=self).update(invalid_since=None, invalid_reason="")
 
     def clean(self) -> None:
         if self.kind == self.Kind.FEDERATION and not (self.federation_rule_id and self.organization_id):
@@ -125,6 +128,12 @@ class Credential(models.Model):
     def is_renewable(self) -> bool:
         """Its access token is in its `OAuthToken`, and is renewed by Nexus."""
         return self.kind in (self.Kind.OAUTH, self.Kind.FEDERATION)
+
+    def _has_new_secret(self) -> bool:
+        if is_sealed(self, "secret") or self._state.adding:
+            return False
+        stored = Credential.objects.filter(id=self.id).values_list("fingerprint", flat=True).first()
+        return stored is not None and stored != self.fingerprint
 
     def _clean_replaces(self) -> None:
         if self.replaces is None:

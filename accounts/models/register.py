@@ -1,6 +1,6 @@
 """The register: who may call us."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Self
 from uuid import UUID
 
@@ -17,13 +17,15 @@ from accounts.patterns import validate_patterns
 from accounts.privacy import Storage
 from accounts.secret import (
     CLIENT_KEY_START,
-    PREFIX_LENGTH,
     digest,
     new_client_key,
     new_pepper,
+    prefix_of,
 )
 
 MAX_WAIT_SECONDS = 600
+PREVIOUS = ["previous_prefix", "previous_last4", "previous_digest", "previous_until", "previous_used_at"]
+"""What is known of the secret that a client key had before."""
 ALLOWED_MODELS_HELP = (
     "One model a line, * for any characters: claude-haiku-*. A request for another one is refused. Empty: {empty}."
 )
@@ -197,14 +199,47 @@ class ClientKey(models.Model):
 
     def assign_secret(self) -> str:
         secret = new_client_key()
-        self.prefix = secret[:PREFIX_LENGTH]
-        self.last4 = secret[-4:]
-        self.digest = digest(secret, Installation.current().pepper)
+        self.take_secret(secret)
         return secret
+
+    def take_secret(self, secret: str) -> None:
+        """One of ours, or one that a program has had from elsewhere."""
+        self.digest = digest(secret, Installation.current().pepper)
+        self.prefix = prefix_of(secret, self.digest)
+        self.last4 = secret[-4:]
+
+    def rotate(self, grace: timedelta) -> str:
+        """A new secret, which cannot be had again. The old one stays good for a while, one that was still older does
+        not."""
+        old = (self.prefix, self.last4, self.digest)
+        secret = self.assign_secret()
+        if grace > timedelta(0):
+            self.previous_prefix, self.previous_last4, self.previous_digest = old
+            self.previous_until = timezone.now() + grace
+            self.previous_used_at = None
+        else:
+            self._forget_previous()
+        self.save(update_fields=["prefix", "last4", "digest", *PREVIOUS])
+        return secret
+
+    def end_previous(self) -> None:
+        """The old secret is refused from now on: on every node within two seconds."""
+        self._forget_previous()
+        self.save(update_fields=PREVIOUS)
+
+    def _forget_previous(self) -> None:
+        self.previous_prefix = self.previous_last4 = self.previous_digest = ""
+        self.previous_until = self.previous_used_at = None
+
+    @property
+    def has_previous(self) -> bool:
+        """An old secret is still good."""
+        return self.previous_until is not None and self.previous_until > timezone.now()
 
     @property
     def masked(self) -> str:
-        return f"{CLIENT_KEY_START}…{self.last4}"
+        start = CLIENT_KEY_START if self.prefix.startswith(CLIENT_KEY_START) else ""
+        return f"{start}…{self.last4}"
 
     @property
     def state(self) -> str:
@@ -240,8 +275,7 @@ class Installation(models.Model):
         cls.objects.filter(id=1).update(generation=models.F("generation") + 1)
 
 
-def touch_last_used(key_id: UUID, at: datetime) -> None:
-    """Not a change of the register: nobody has to hear of it."""
-    models.QuerySet(ClientKey).filter(
-        models.Q(last_used_at__lt=at) | models.Q(last_used_at__isnull=True), id=key_id
-    ).update(last_used_at=at)
+def touch_last_used(key_id: UUID, at: datetime, column: str = "last_used_at") -> None:
+    """Not a change of the register: nobody has to hear of it. *column*: `previous_used_at` for its old secret."""
+    is_later = models.Q(**{f"{column}__lt": at}) | models.Q(**{f"{column}__isnull": True})
+    models.QuerySet(ClientKey).filter(is_later, id=key_id).update(**{column: at})

@@ -41,7 +41,14 @@ class Standin:
         self.recorder.reset()
         self._request_ids = Ids(self._seed + 1)
         self._rehearsal = script.Rehearsal()
+        self.revoked: set[str] = set()
+        """Ends of credentials that the API refuses from now on."""
         self._api = Api(Ids(self._seed))
+
+    def plan(self, credential: str, *steps: str) -> None:
+        """What happens to the next messages of the credentials that end so, a step each, whatever they ask for:
+        directives as in the README, an empty one for an ordinary answer. After the last it answers as ever."""
+        self._rehearsal.plan(credential, steps)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -79,6 +86,8 @@ class Standin:
 
     def _admit(self, scope: Scope, exchange: Exchange, headers: dict[str, str]) -> Call:
         known = caller.ANYBODY if scope["path"] in PROBES else caller.authenticate(headers)
+        if known.credential.endswith(tuple(self.revoked)):
+            raise ApiError(401, "invalid x-api-key")
         if known is not caller.ANYBODY:
             versions.check(headers.get("anthropic-version"))
         body = _decoded(exchange.body, headers.get("content-encoding", "identity"))
@@ -94,6 +103,8 @@ class Standin:
 
     def _cue(self, path: str, headers: dict[str, str], body: bytes, known: caller.Caller) -> script.Script:
         text = ""
+        if path in SCRIPTABLE and (planned := self._rehearsal.planned(known.credential)) is not None:
+            return planned
         if path in SCRIPTABLE and "x-standin" not in headers and b"[[standin" in body:
             text = prompt.read(prompt.load(body), counting=True).text
         return self._rehearsal.cue(script.read(headers.get("x-standin"), text), known.credential)

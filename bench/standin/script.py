@@ -2,8 +2,8 @@
 lists them."""
 
 import re
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -68,10 +68,20 @@ def read(header: str | None, prompt: str) -> Script:
 
 
 class Rehearsal:
-    """Remembers how often each script was played, for `times`."""
+    """Remembers how often each script was played, for `times`, and what is planned for whom."""
 
     def __init__(self) -> None:
         self._played: Counter[Script] = Counter()
+        self._plans: dict[str, deque[Script]] = {}
+
+    def plan(self, credential: str, steps: Iterable[str]) -> None:
+        self._plans.setdefault(credential, deque()).extend(map(parse, steps))
+
+    def planned(self, credential: str) -> Script | None:
+        for end, steps in self._plans.items():
+            if steps and credential.endswith(end):
+                return steps.popleft()
+        return None
 
     def cue(self, script: Script, credential: str) -> Script:
         """*script*, or only its shape where its trouble is over or meant for another credential."""
