@@ -14,7 +14,7 @@ from ninja.renderers import BaseRenderer
 from ninja.security import APIKeyHeader
 
 from accounts.access import KEY_HEADER, AccessRefused, TooManyTries, Viewer, viewer_of
-from dashboard import detail, figures, limits, queries, system
+from dashboard import credentials, detail, figures, limits, queries, system
 from dashboard.export import export
 from dashboard.filters import (
     Breakdown,
@@ -22,6 +22,7 @@ from dashboard.filters import (
     Figures,
     Filters,
     NotAsked,
+    OfCredential,
     OfDomain,
     OfWhom,
     Page,
@@ -197,6 +198,13 @@ def show_refusals(request: HttpRequest, asked: Query[Refusals]) -> Any:
     asked.refuse_others(request)
     with time_limited():
         return {"status": "ok", **limits.refusals(_viewer(request), asked)}
+
+
+@api.get("/api/credentials", tags=["credentials"], summary="How credentials stand, and who uses them")
+def show_credentials(request: HttpRequest, asked: Query[OfCredential]) -> Any:
+    asked.refuse_others(request)
+    with time_limited():
+        return {"status": "ok", **credentials.credentials(_viewer(request), asked)}
 
 
 @api.get("/api/ledger", tags=["figures"], summary="The proof that nothing is lost")

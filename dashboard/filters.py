@@ -120,6 +120,13 @@ class OfWhom(OfDomain):
     credential: Text | None = Field(None, description="A credential's id, or its exact name.")
 
 
+class OfCredential(Asked):
+    """Which credentials."""
+
+    domain: Text | None = Field(None, description="A host name: those that this domain uses.")
+    credential: Text | None = Field(None, description="A credential's id, or its exact name.")
+
+
 class Refusals(Span):
     until: Moment | None = Field(None, description="Before this moment; ISO 8601 with a zone. Default: now.")
     key: Text | None = Field(None, description="A client key's id, or its exact name.")

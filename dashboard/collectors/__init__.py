@@ -2,6 +2,7 @@
 cache. One file for each collector; what it cannot find out it does not say."""
 
 from dashboard.collectors.asked import CACHE, Asked
+from dashboard.collectors.credentials import CredentialCollector
 from dashboard.collectors.deliveries import DeliveryCollector
 from dashboard.collectors.exports import ExportCollector
 from dashboard.collectors.incidents import IncidentCollector
@@ -18,6 +19,7 @@ COLLECTORS = (
     Asked("deliveries", DeliveryCollector()),
     Asked("exports", ExportCollector()),
     Asked("limits", LimitCollector()),
+    Asked("credentials", CredentialCollector()),
     Asked("queue", QueueCollector(), of=CACHE),
     Asked("tasks", TaskCollector(), of=CACHE),
 )

@@ -5,8 +5,8 @@ credential and what it says about something else."""
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -19,6 +19,8 @@ from django.utils import timezone
 
 from accounts.crypto import WrongEncryptionKey
 from accounts.models import Credential, OAuthToken
+from accounts.oauth.endpoint import TokenError
+from accounts.oauth.refreshing import refresh
 from accounts.secret import without_secrets
 from telemetry.credentials import marking
 from telemetry.credentials.headroom import Window, windows
@@ -28,8 +30,6 @@ SECONDS = 10.0
 ANSWER_MAX_BYTES = 2_000_000
 MODELS_MAX = 1000
 MESSAGE_LENGTH = 200
-FRESH = timedelta(seconds=30)
-"""A token that ends sooner is not asked with."""
 HEADERS = [
     (b"anthropic-version", b"2023-06-01"),
     (b"accept", b"application/json"),
@@ -119,19 +119,43 @@ def check_by_id(credential_id: UUID) -> Check | None:
 
 
 def check(credential: Credential) -> Check:
-    """Asks, and notes and marks what the answer says of it."""
+    """Asks, and notes and marks what the answer says of it. A token that is over, or that is not taken, is renewed
+    first."""
     try:
-        secret, version = _secret_of(credential)
+        found, version = _asked(credential)
     except _NoSecret as missing:
         problem, advice = missing.args
         found, version = Check(verdict=Verdict.UNKNOWN, problem=problem, advice=advice, was_asked=False), None
-    else:
-        found = ask(secret, is_bearer=credential.kind != Credential.Kind.API_KEY)
     _note(credential.id, found)
     # what was asked with may have been replaced meanwhile, and the answer is not about its successor
     if version is not None and version == _version_of(credential):
         _mark(credential.id, found)
     return found
+
+
+def _asked(credential: Credential) -> tuple[Check, str]:
+    """And what tells the secret that was asked with from those before and after it. Raises _NoSecret."""
+    try:
+        if not credential.is_renewable:
+            is_bearer = credential.kind != Credential.Kind.API_KEY
+            return ask(credential.secret or "", is_bearer=is_bearer), credential.fingerprint
+        return _asked_with_token(credential)
+    except WrongEncryptionKey:
+        advice = "Add the key that it was stored with."
+        raise _NoSecret("It cannot be read with NEXUS_ENCRYPTION_KEYS.", advice) from None
+
+
+def _asked_with_token(credential: Credential) -> tuple[Check, str]:
+    try:
+        token = refresh(credential.id)
+    except TokenError as error:
+        raise _NoSecret(error.message, "") from None
+    found = ask(token.access_token, is_bearer=True)
+    if found.verdict is Verdict.REFUSED:
+        with suppress(TokenError):  # then what was found counts
+            token = refresh(credential.id, stale_version=token.version)
+            found = ask(token.access_token, is_bearer=True)
+    return found, str(token.version)
 
 
 def ask(secret: str, *, is_bearer: bool) -> Check:
@@ -251,25 +275,6 @@ def _plain(text: str) -> str:
 
 
 # --- What is kept of it ----------------------------------------------------------------------------------------------
-
-
-def _secret_of(credential: Credential) -> tuple[str, str]:
-    """And what tells it from those before and after it. Raises _NoSecret."""
-    try:
-        if not credential.is_renewable:
-            return credential.secret or "", credential.fingerprint
-        token = OAuthToken.objects.filter(credential=credential).first()
-        if token is None or not token.access_token or _is_over(token):
-            raise _NoSecret("It has no token yet." if token is None else "Its token is over.", "Sign in.")
-        return token.access_token, str(token.version)
-    except WrongEncryptionKey:
-        raise _NoSecret(
-            "It cannot be read with NEXUS_ENCRYPTION_KEYS.", "Add the key that it was stored with."
-        ) from None
-
-
-def _is_over(token: OAuthToken) -> bool:
-    return token.expires_at is not None and token.expires_at <= timezone.now() + FRESH
 
 
 def _version_of(credential: Credential) -> str | None:

@@ -83,6 +83,18 @@ def status_of(row: Credential, found: Standing | None, now: datetime, *, is_know
     return status or Status(state=State.OK, is_known=is_known)
 
 
+def status_of_environment(found: Standing | None, *, is_known: bool = True) -> Status:
+    """Of CLAUDE_API_KEY, which has no row."""
+    status = _open(found or NOTHING_KNOWN) or _cooling(found or NOTHING_KNOWN)
+    return status or Status(state=State.OK, is_known=is_known)
+
+
+def ends_at(row: Credential) -> datetime | None:
+    """Of its key, or of its token."""
+    token = token_of(row)
+    return token.expires_at if token else row.expires_at
+
+
 def token_of(row: Credential) -> OAuthToken | None:
     return getattr(row, "token", None) if row.is_renewable else None
 

@@ -1,6 +1,7 @@
 """The one cheap call that says how a credential stands, against the stand-in and against troubles of all kinds."""
 
 import logging
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -12,11 +13,13 @@ from pytest_django import Settings
 
 from accounts.ids import new_id
 from accounts.models import Credential, CredentialStanding, Domain, OAuthToken
+from accounts.oauth.conf import OAuthConf
 from accounts.register import load
 from bench.standin import Standin, heads
 from telemetry.credentials import marking
 from telemetry.credentials.checking import ANSWER_MAX_BYTES, Verdict, ask, check, check_by_id
 from tests.conftest import FAKE_API_KEY
+from tests.oauthserver import ACCESS, CLIENT_ID, OAuthServer, Trouble, oauth_server
 from tests.services import free_port
 from tests.telemetry.credentials.conftest import Answering
 
@@ -200,23 +203,54 @@ def test_the_answer_to_a_replaced_key_marks_nothing(domain: Domain, standin: Sta
     assert standing(credential).invalid_since is None
 
 
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"access_token": None}, "Its token is over. Sign in."),
-        ({"expires_at": timezone.now() - timedelta(hours=1)}, "Its token is over. Sign in."),
-        (None, "It has no token yet. Sign in."),
-    ],
-)
-def test_without_a_token_nothing_is_asked(
-    changes: dict[str, Any] | None, says: str, domain: Domain, standin: Standin
-) -> None:
-    credential = renewable(domain, **(changes or {}))
-    if changes is None:
+def test_without_a_sign_in_nothing_is_asked(domain: Domain, standin: Standin) -> None:
+    credential = renewable(domain)
+    OAuthToken.objects.update(access_token=None)
+    for says in ("There is no refresh token: sign in again.", "Nobody has signed in for it yet."):
+        found = check(credential)
+        assert (found.verdict, found.status, found.sentence, found.was_asked) == (Verdict.UNKNOWN, None, says, False)
+        assert not standin.recorder.exchanges
+        assert standing(credential).invalid_since is None
         OAuthToken.objects.all().delete()
+
+
+@pytest.fixture
+def tokens(settings: Settings) -> Iterator[OAuthServer]:
+    with oauth_server() as server:
+        settings.OAUTH = OAuthConf(token_url=f"{server.url}/token", client_id=CLIENT_ID)
+        yield server
+
+
+def test_a_token_that_is_over_is_renewed_and_asked_with(domain: Domain, standin: Standin, tokens: OAuthServer) -> None:
+    over = timezone.now() - timedelta(hours=1)
+    credential = renewable(domain, expires_at=over, refresh_token=tokens.issue())
+    assert check(credential).is_ok
+    assert len(tokens.asked) == 1
+    assert dict(standin.recorder.last.headers)["authorization"].startswith(f"Bearer {ACCESS}")
+
+
+def test_a_token_that_is_not_taken_is_renewed_once(domain: Domain, standin: Standin, tokens: OAuthServer) -> None:
+    credential = renewable(domain, "sk-ant-oat01-fake-revoked-token-0001", refresh_token=tokens.issue())
+    marking.mark_invalid(credential.id, "401")
+    assert check(credential).is_ok
+    assert (len(tokens.asked), len(standin.recorder.exchanges)) == (1, 2)
+    assert standing(credential).invalid_since is None
+
+
+def test_one_whose_sign_in_is_over_too_is_marked(domain: Domain, standin: Standin, tokens: OAuthServer) -> None:
+    credential = renewable(domain, "sk-ant-oat01-fake-revoked-token-0001", refresh_token="sk-ant-ort01-fake-of-nobody")
+    assert check(credential).status == 401
+    assert standing(credential).invalid_since is not None
+    assert OAuthToken.objects.get().needs_login
+
+
+def test_a_token_endpoint_in_trouble_marks_nothing(domain: Domain, standin: Standin, tokens: OAuthServer) -> None:
+    over = timezone.now() - timedelta(hours=1)
+    credential = renewable(domain, expires_at=over, refresh_token=tokens.issue())
+    tokens.troubles.append(Trouble())
     found = check(credential)
-    assert (found.verdict, found.status, found.sentence) == (Verdict.UNKNOWN, None, says)
-    assert not standin.recorder.exchanges
+    assert (found.verdict, found.was_asked) == (Verdict.UNKNOWN, False)
+    assert "500" in found.sentence
     assert standing(credential).invalid_since is None
 
 
