@@ -64,8 +64,9 @@ class Credentials:
             await asyncio.wait([self._sharing_task], timeout=STOP_SECONDS)
             self._sharing_task.cancel()
 
-    async def _session_elsewhere(self, session: str) -> str | None:
-        return await self._sharing.session(session) if self._sharing else None
+    async def _session_elsewhere(self, session: str) -> None:
+        if self._sharing is not None:
+            await self._sharing.recall_session(session)
 
     async def _owner_elsewhere(self, made_id: str) -> str | None:
         return await self._sharing.owner(made_id) if self._sharing else None

@@ -21,7 +21,7 @@ ENVIRONMENT = "environment"
 HEADROOM_CLASSES = 4
 """Quarters: a session does not care for less, and what processes know of headroom is never quite the same."""
 _CACHE_MARKS = re.compile(rb',?\s*"cache_control"\s*:\s*(?:\{[^{}]*\}|null)')
-Recall = Callable[[str], Awaitable[str | None]]
+Recall = Callable[[str], Awaitable[None]]
 
 
 class Choice:
@@ -55,13 +55,13 @@ class Choice:
         return [*headers, (b"x-api-key", self.credential.secret.encode())]
 
 
-async def _nothing(name: str) -> str | None:
-    return None
+async def _nothing(name: str) -> None:
+    pass
 
 
 class Vault:
     def __init__(self, default_key: str, board: Board, recall: Recall = _nothing) -> None:
-        """*recall*: the credential that a session uses in another process."""
+        """*recall* puts on the board which credential a session uses in another process."""
         self._board = board
         self._recall = recall
         self._default = (
@@ -108,9 +108,8 @@ class Vault:
     async def _bound(self, session: str) -> str | None:
         if (found := self._board.bound(session)) is not None:
             return found
-        if (found := await self._recall(session)) is not None:
-            self._board.remember(session, found)
-        return found
+        await self._recall(session)
+        return self._board.bound(session)
 
     def _ordered(
         self, pool: Sequence[Choice], eligible: Sequence[Choice], wanted: Wanted, bound: str | None, now: float

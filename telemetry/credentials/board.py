@@ -7,10 +7,11 @@ callers bring themselves.
 
 from collections import OrderedDict, deque
 from collections.abc import Iterable
+from typing import TypeVar
 
 import msgspec
 
-from telemetry.credentials.circuit import Circuit, CircuitState
+from telemetry.credentials.circuit import Circuit, CircuitState, Opening
 from telemetry.credentials.conf import CircuitConf, CoolingConf
 from telemetry.credentials.events import (
     Bound,
@@ -33,7 +34,7 @@ NEWS_MAX = 20_000
 """Events that wait to be told. Beyond it the oldest are left out: what they say, answers will say again."""
 FAMILIES_MAX = 50
 SUSPECT_SECONDS = 30.0
-MESSAGE_LENGTH = 300
+T = TypeVar("T")
 
 
 class Trial(msgspec.Struct, frozen=True):
@@ -49,7 +50,9 @@ NO_TRIAL = Trial()
 class Health:
     """Of one credential."""
 
-    __slots__ = ("calls", "circuit", "coolings", "failures", "headers", "limits", "suspect_until", "trying")
+    __slots__ = (
+        *("calls", "circuit", "coolings", "failures", "headers", "limits", "reset_at", "suspect_until", "trying"),
+    )
 
     def __init__(self, conf: CircuitConf) -> None:
         self.circuit = Circuit(conf)
@@ -64,6 +67,8 @@ class Health:
         self.calls = 0
         """Not told to others yet; so are the failures."""
         self.failures = 0
+        self.reset_at = 0.0
+        """By hand: what was said before counts no more."""
 
 
 class Board:
@@ -71,7 +76,7 @@ class Board:
         self._circuit_conf = circuit
         self._cooling_conf = cooling
         self.healths: dict[str, Health] = {}
-        self._bindings: OrderedDict[str, str] = OrderedDict()
+        self._bindings: OrderedDict[str, Bound] = OrderedDict()
         self._owned: OrderedDict[str, str] = OrderedDict()
         self.news: deque[Event] = deque(maxlen=NEWS_MAX)
         self.changes = 0
@@ -194,26 +199,33 @@ class Board:
 
     def bound(self, session: str) -> str | None:
         """The credential that a session used last."""
-        key = self._bindings.get(session)
-        if key is not None:
-            self._bindings.move_to_end(session)
-        return key
-
-    def remember(self, session: str, key: str) -> None:
-        """What another process knew."""
-        self._remember(self._bindings, session, key, BINDINGS_MAX)
+        found = self._bindings.get(session)
+        if found is None:
+            return None
+        self._bindings.move_to_end(session)
+        return found.key
 
     def bind(self, session: str, key: str) -> None:
-        if self._bindings.get(session) != key:
-            self._remember(self._bindings, session, key, BINDINGS_MAX)
-            self.news.append(Bound(session, key))
+        known = self._bindings.get(session)
+        if known is None or known.key != key:
+            bound = Bound(session, key, known.turn + 1 if known else 1)
+            _remember(self._bindings, session, bound, BINDINGS_MAX)
+            self.news.append(bound)
+
+    def hear_bound(self, bound: Bound) -> None:
+        """What another process knows."""
+        known = self._bindings.get(bound.session)
+        if known is None or bound.wins_over(known):
+            _remember(self._bindings, bound.session, bound, BINDINGS_MAX)
+        elif known.key != bound.key:
+            self.news.append(known)  # whoever said so has not heard of it
 
     def owner(self, made_id: str) -> str | None:
         return self._owned.get(made_id)
 
     def own(self, made_id: str, key: str) -> None:
         if self._owned.get(made_id) != key:
-            self._remember(self._owned, made_id, key, OWNED_MAX)
+            _remember(self._owned, made_id, key, OWNED_MAX)
             self.news.append(Owned(made_id, key))
 
     # --- By hand ----------------------------------------------------------------------------------------------------
@@ -257,18 +269,19 @@ class Board:
                 known = self.health(key).limits.get(family)
                 if known is None or known.said_at < limits.said_at:
                     self.health(key).limits[family] = limits
-            case Bound(session, key):
-                self._remember(self._bindings, session, key, BINDINGS_MAX)
+            case Bound():
+                self.hear_bound(event)
             case Owned(made_id, key):
-                self._remember(self._owned, made_id, key, OWNED_MAX)
+                _remember(self._owned, made_id, key, OWNED_MAX)
             case Reset(key, at):
                 health = self.health(key)
-                health.circuit.reset(at)
+                health.reset_at = at
+                health.circuit.told(Opening(at))
                 health.coolings.clear()
                 health.trying.clear()
                 health.suspect_until = 0.0
             case Forget(key):
-                gone = [session for session, bound in self._bindings.items() if key in ("", bound)]
+                gone = [session for session, bound in self._bindings.items() if key in ("", bound.key)]
                 for session in gone:
                     del self._bindings[session]
 
@@ -293,15 +306,16 @@ class Board:
         known = health.coolings.get(family)
         if cooling is None:
             health.coolings.pop(family, None)
-        elif known is None or known.said_at < cooling.said_at:
+        elif cooling.said_at > health.reset_at and (known is None or known.said_at < cooling.said_at):
             health.coolings[family] = cooling
-
-    def _remember(self, where: OrderedDict[str, str], name: str, key: str, most: int) -> None:
-        where[name] = key
-        where.move_to_end(name)
-        if len(where) > most:
-            where.popitem(last=False)
 
     def _tell(self, event: Event) -> None:
         self.changes += 1
         self.news.append(event)
+
+
+def _remember(where: OrderedDict[str, T], name: str, value: T, most: int) -> None:
+    where[name] = value
+    where.move_to_end(name)
+    if len(where) > most:
+        where.popitem(last=False)

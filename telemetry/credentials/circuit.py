@@ -110,9 +110,6 @@ class Circuit:
         if opening.said_at > self.opening.said_at:
             self._say(opening)
 
-    def reset(self, now: float) -> None:
-        self._say(Opening(now))
-
     def counts(self, now: float) -> tuple[int, int]:
         """Calls and failures of the last minute."""
         oldest = int(now // SLOT_SECONDS) - WINDOW_SECONDS // SLOT_SECONDS

@@ -55,6 +55,12 @@ class Bound(msgspec.Struct, frozen=True, tag=True):
 
     session: str
     key: str
+    turn: int = 1
+    """How often it was bound. Two processes may bind it at the same moment: the higher turn counts, then the key that
+    sorts first, so that all come to the same."""
+
+    def wins_over(self, other: "Bound") -> bool:
+        return self.turn > other.turn or (self.turn == other.turn and self.key < other.key)
 
 
 class Owned(msgspec.Struct, frozen=True, tag=True):

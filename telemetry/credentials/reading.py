@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from django.conf import settings
@@ -17,7 +17,20 @@ from redis.exceptions import RedisError
 from telemetry.credentials import statefile
 from telemetry.credentials.board import Board
 from telemetry.credentials.circuit import CLOSED, CircuitState, Opening
-from telemetry.credentials.events import Cooled, Cooling, Event, Forget, Limits, Message, Opened, Reset, Said, encode
+from telemetry.credentials.events import (
+    Bound,
+    Cooled,
+    Cooling,
+    Event,
+    Forget,
+    Limits,
+    Message,
+    Opened,
+    Reset,
+    Said,
+    decode_event,
+    encode,
+)
 from telemetry.credentials.fields import CHANNEL, STATE, field, read_state
 from telemetry.credentials.headroom import headroom
 from telemetry.credentials.sharing import BINDING
@@ -145,8 +158,16 @@ def _is_about(name: bytes, key: str) -> bool:
 
 def _forget_kept(redis: Redis, key: str) -> None:
     for name in redis.scan_iter(f"{BINDING}*", count=1000):
-        if not key or redis.get(name) == key.encode():
+        if not key or _key_of(redis.get(name)) == key:
             redis.delete(name)
+
+
+def _key_of(found: Any) -> str:
+    try:
+        bound = decode_event.decode(found)
+    except (ValueError, TypeError):
+        return ""
+    return bound.key if isinstance(bound, Bound) else ""
 
 
 def _redis() -> Redis:

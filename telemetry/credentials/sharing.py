@@ -14,7 +14,19 @@ from redis.exceptions import RedisError
 
 from accounts.ids import new_id
 from telemetry.credentials.board import Board
-from telemetry.credentials.events import Bound, Cooled, Event, Message, Opened, Owned, Reset, Said, decode, encode
+from telemetry.credentials.events import (
+    Bound,
+    Cooled,
+    Event,
+    Message,
+    Opened,
+    Owned,
+    Reset,
+    Said,
+    decode,
+    decode_event,
+    encode,
+)
 from telemetry.credentials.fields import CHANNEL, STATE, field, read_state
 
 logger = logging.getLogger(__name__)
@@ -56,6 +68,10 @@ class Sharing:
                 except AWAY as error:
                     self._lost(error)
                     await asyncio.sleep(TRY_SECONDS)
+                except Exception:  # whatever it is: a process that heard nothing more would go by what is long over
+                    logger.exception("what other processes know of credentials could not be heard")
+                    self.is_connected = False
+                    await asyncio.sleep(TRY_SECONDS)
         finally:
             await telling
             await self._redis.aclose()
@@ -64,21 +80,25 @@ class Sharing:
         """What is known is still said, where Redis listens."""
         self._is_stopping = True
 
-    async def session(self, session: str) -> str | None:
-        """The credential that it was bound to in any process. None also where Redis does not answer."""
-        return await self._ask(BINDING + session)
+    async def recall_session(self, session: str) -> None:
+        """Puts on the board what any process has bound it to, as far as Redis answers."""
+        found = await self._ask(BINDING + session)
+        if isinstance(found, Bound):
+            self._board.hear_bound(found)
 
     async def owner(self, made_id: str) -> str | None:
-        return await self._ask(OWNER + made_id)
+        """None also where Redis does not answer."""
+        found = await self._ask(OWNER + made_id)
+        return found.key if isinstance(found, Owned) else None
 
-    async def _ask(self, name: str) -> str | None:
+    async def _ask(self, name: str) -> Event | None:
         if not self.is_connected:
             return None
         try:
             found = await self._redis.get(name)
-        except AWAY:
+            return decode_event.decode(found) if isinstance(found, bytes) else None
+        except (*AWAY, ValueError):
             return None
-        return found.decode("utf-8", "replace") if isinstance(found, bytes) else None
 
     async def _listen(self) -> None:
         async with self._redis.pubsub(ignore_subscribe_messages=True) as channel:
@@ -148,9 +168,9 @@ def _keep(pipe: Pipeline, events: Iterable[Event]) -> None:
             case Opened() | Cooled() | Said():
                 pipe.hset(STATE, field(event), encode(event))
                 pipe.expire(STATE, STATE_SECONDS)
-            case Bound(session, key):
-                pipe.set(BINDING + session, key, ex=BINDING_SECONDS)
-            case Owned(made_id, key):
-                pipe.set(OWNER + made_id, key, ex=OWNED_SECONDS)
+            case Bound(session):
+                pipe.set(BINDING + session, encode(event), ex=BINDING_SECONDS)
+            case Owned(made_id):
+                pipe.set(OWNER + made_id, encode(event), ex=OWNED_SECONDS)
             case Reset():
                 pipe.hset(STATE, field(event), encode(event))
