@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 
 from accounts.models import ClientKey, Credential, Domain, Membership
+from accounts.oauth.adminviews import SignsIn
 from accounts.privacy import Storage
 from accounts.secret import validate_upstream_secret
 
@@ -205,13 +206,13 @@ class CredentialForm(forms.ModelForm):
 
 
 @admin.register(Credential)
-class CredentialAdmin(admin.ModelAdmin):
+class CredentialAdmin(SignsIn, admin.ModelAdmin):
     form = CredentialForm
     list_display: tuple[str, ...] = ("name", "domain", "kind", "masked", "owner", "priority", "is_active")
     list_filter: ClassVar[tuple[str, ...]] = ("domain", "is_active")
     list_select_related: ClassVar[tuple[str, ...]] = ("domain",)
     search_fields = ("name", "owner", "fingerprint")
-    readonly_fields = ("masked", "fingerprint", "created_at")
+    readonly_fields = ("masked", "fingerprint", "created_at", *SignsIn.sign_in_fields)
     autocomplete_fields = ("domain", "shared_with")
     fieldsets = (
         (None, {"fields": ("name", "owner", "domain", "shared_with", "kind", "is_active")}),
@@ -250,7 +251,12 @@ class CredentialAdmin(admin.ModelAdmin):
         if not self.has_change_permission(request, obj):
             # Who may look only gets every field as it is: there this one would come out.
             found[1] = (found[1][0], {**found[1][1], "fields": ("expires_at",)})
-        return [*found, ("What is known of it", {"fields": CredentialAdmin.readonly_fields})]
+        elif obj.kind == Credential.Kind.OAUTH:
+            found.insert(1, ("Sign-in", {"fields": self.sign_in_fields}))
+        return [*found, ("What is known of it", {"fields": ("masked", "fingerprint", "created_at")})]
+
+    def get_urls(self) -> list[Any]:
+        return [*self.sign_in_urls(), *super().get_urls()]
 
     def save_model(self, request: HttpRequest, obj: Credential, form: Any, change: bool) -> None:
         """Only what was changed here: meanwhile the share of the traffic may have been taken back."""

@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from nexus.commands.checking import check_credentials
 from nexus.commands.incidents import incidents
 from nexus.commands.limits import limits
+from nexus.commands.login import login
 from nexus.commands.originals import export_credentials, import_credentials
 from nexus.commands.prices import import_prices, reprice
 from nexus.commands.rollups import verify_rollups
@@ -202,6 +203,7 @@ main.add_command(reprice)
 main.add_command(check_credentials)
 main.add_command(incidents)
 main.add_command(limits)
+main.add_command(login)
 main.add_command(import_credentials)
 main.add_command(export_credentials)
 main.add_command(rotate_keys)

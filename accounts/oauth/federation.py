@@ -2,6 +2,7 @@
 (facts/claude-api.md 7.1)."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from accounts.oauth.endpoint import TokenError
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 ASSERTION_MAX_BYTES = 64_000
 COMMAND_SECONDS = 10
+_WORD = re.compile(r"[\x21-\x7e]+")
 _OURS = ("NEXUS_", "CLAUDE_", "DATABASE_", "REDIS_", "SLACK_", "METRICS_", "DASHBOARD_", "OTEL_")
 """Variables that the command does not get: they hold our secrets."""
 
@@ -66,6 +68,6 @@ def _checked(content: bytes, what: str) -> str:
     if len(content) > ASSERTION_MAX_BYTES:
         raise TokenError(f"{what} is larger than {ASSERTION_MAX_BYTES:,} bytes.")
     text = content.decode("ascii", "replace").strip()
-    if text.count(".") != 2 or any(not character.isprintable() or character.isspace() for character in text):
+    if text.count(".") != 2 or not _WORD.fullmatch(text):
         raise TokenError(f"{what} is no JWT.")
     return text

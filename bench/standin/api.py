@@ -1,6 +1,7 @@
 """The endpoints: what the Claude API would answer to an authenticated call."""
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -36,8 +37,9 @@ class Api:
     def __init__(self, ids: Ids) -> None:
         self._ids = ids
         self._cache = PromptCache()
-        self._batches = Batches()
-        self._files = Files()
+        self._batches: defaultdict[str, Batches] = defaultdict(Batches)
+        """By organization, as the files are."""
+        self._files: defaultdict[str, Files] = defaultdict(Files)
 
     def answer(self, call: Call) -> Reply | Stream:
         """Raises ApiError."""
@@ -72,44 +74,50 @@ class Api:
 
     def create_batch(self, call: Call) -> Reply:
         base_url = f"http://{call.headers.get('host', '')}"
-        return json_reply(self._batches.create(self._ids.new("msgbatch_"), base_url, prompt.load(call.body)))
+        return json_reply(
+            self._batches[call.caller.organization].create(self._ids.new("msgbatch_"), base_url, prompt.load(call.body))
+        )
 
     def list_batches(self, call: Call) -> Reply:
-        return json_reply(page(self._batches.list(), call.query))
+        return json_reply(page(self._batches[call.caller.organization].list(), call.query))
 
     def retrieve_batch(self, call: Call, id: str) -> Reply:
-        return json_reply(self._batches.retrieve(id))
+        return json_reply(self._batches[call.caller.organization].retrieve(id))
 
     def cancel_batch(self, call: Call, id: str) -> Reply:
-        return json_reply(self._batches.cancel(id))
+        return json_reply(self._batches[call.caller.organization].cancel(id))
 
     def delete_batch(self, call: Call, id: str) -> Reply:
-        return json_reply(self._batches.delete(id))
+        return json_reply(self._batches[call.caller.organization].delete(id))
 
     def batch_results(self, call: Call, id: str) -> Reply:
         def message(params: Json) -> Json:
             return self._compose(prompt.read(params), call).whole()
 
-        return Reply(200, encode({"content-type": "application/binary"}), self._batches.results(id, message))
+        return Reply(
+            200,
+            encode({"content-type": "application/binary"}),
+            self._batches[call.caller.organization].results(id, message),
+        )
 
     def upload_file(self, call: Call) -> Reply:
         content_type = call.headers.get("content-type", "")
-        return json_reply(self._files.upload(self._ids.new("file_"), content_type, call.body))
+        return json_reply(self._files[call.caller.organization].upload(self._ids.new("file_"), content_type, call.body))
 
     def list_files(self, call: Call) -> Reply:
-        return json_reply(page(self._files.list(), call.query))
+        return json_reply(page(self._files[call.caller.organization].list(), call.query))
 
     def retrieve_file(self, call: Call, id: str) -> Reply:
-        return json_reply(self._files.find(id).info())
+        return json_reply(self._files[call.caller.organization].find(id).info())
 
     def download_file(self, call: Call, id: str) -> Reply:
-        file = self._files.find(id)
+        file = self._files[call.caller.organization].find(id)
         disposition = f'attachment; filename="{file.name}"'
         headers = encode({"content-type": file.mime_type, "content-disposition": disposition})
         return Reply(200, headers, file.content)
 
     def delete_file(self, call: Call, id: str) -> Reply:
-        return json_reply(self._files.delete(id))
+        return json_reply(self._files[call.caller.organization].delete(id))
 
     def _read(self, call: Call, *, counting: bool = False) -> prompt.Prompt:
         body = prompt.load(call.body)

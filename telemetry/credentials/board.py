@@ -158,8 +158,8 @@ class Board:
         self.health(key).suspect_until = 0.0
 
     def _failed(self, key: str, health: Health, reason: str, now: float, trial: Trial) -> None:
-        health.calls += 1
-        health.failures += 1
+        self.news.append(Calls(key, health.calls + 1, health.failures + 1))  # others count it with theirs at once
+        health.calls = health.failures = 0
         if health.circuit.failed(now, reason, was_trial=trial.circuit):
             self._tell(Opened(key, health.circuit.opening))
 

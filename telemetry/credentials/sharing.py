@@ -109,10 +109,16 @@ class Sharing:
             if not self.is_connected or not (is_time or self._board.news):
                 continue
             counted_at = time.monotonic() if is_time else counted_at
-            with contextlib.suppress(*AWAY):
-                await self._tell(self._board.take_news() if is_time else _drained(self._board))
+            await self._tell_or_keep(self._board.take_news() if is_time else _drained(self._board))
         with contextlib.suppress(*AWAY):
             await self._tell(self._board.take_news())
+
+    async def _tell_or_keep(self, news: list[Event]) -> None:
+        """What cannot be told waits for the next time; the oldest go where there are too many."""
+        try:
+            await self._tell(news)
+        except AWAY:
+            self._board.news.extendleft(reversed(news))
 
     async def _tell(self, news: list[Event]) -> None:
         for start in range(0, len(news), BATCH_MAX):

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from bench.standin import Standin
 from tests import rawhttp
 from tests.rawhttp import Answer
-from tests.served import Served, serve
+from tests.served import Served, eventually, serve
 
 FIRST, SECOND, THIRD = "0001", "0002", "0003"
 QUICK = {
@@ -25,6 +26,8 @@ QUICK = {
     "DOMAIN_RATE_LIMIT_MAX_TOKENS": "0",
 }
 """As in production, but for the waits and our own limits."""
+REGISTER_SECONDS = 2.2
+"""Within two seconds a change reaches every process: which one answers, nobody can choose."""
 
 
 def secret(end: str) -> str:
@@ -45,15 +48,16 @@ def pool_code(*ends: str, **fields: str) -> str:
 def pooled(
     standin: Standin, folder: Path, *ends: str, workers: int = 1, fields: dict[str, str] | None = None, **variables: str
 ) -> Iterator[Served]:
-    """Started anew with its credentials there, so that every process knows them at once."""
+    """Every process knows the credentials."""
     named = {f"_{end}": text for end, text in (fields or {}).items()}
     settings: Any = {**QUICK, **variables}
-    with serve(folder, standin.url, **settings) as first:
-        first.run(pool_code(*ends, **named))
-        key, database_url = first.key, first.database_url
-        first.stop()
-    with serve(folder, standin.url, workers=workers, database_url=database_url, **settings) as served:
-        served.key = key
+    with serve(folder, standin.url, workers=workers, **settings) as served:
+        served.run(pool_code(*ends, **named))
+        if workers == 1 and "CLAUDE_API_BASE_URL" not in variables:
+            eventually(lambda: ask(served).status == 200 and used(standin)[-1] in ends)
+        else:
+            time.sleep(REGISTER_SECONDS)
+        standin.reset()
         yield served
 
 
