@@ -214,8 +214,11 @@ class Draft:
     def _answered(self, asked: Exchange, outcome: Outcome, status: int | None, metered: Metered) -> Exchange:
         usage = metered.usage
         says_why = self.key is None or self.storage.keeps_bodies  # what the API says may quote what it was sent
+        choice = self.choice  # another one may have taken over
         return msgspec.structs.replace(
             asked,
+            credential_id=choice.credential.id if choice and choice.credential else None,
+            credential_source=choice.source if choice else "",
             duration_ms=self._milliseconds(time.perf_counter()),
             first_byte_ms=None if self._first_byte is None else self._milliseconds(self._first_byte),
             overhead_us=self._overhead_us,

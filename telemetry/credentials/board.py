@@ -108,7 +108,9 @@ class Board:
 
     def begin(self, key: str, family: str, now: float) -> Trial:
         health = self.health(key)
-        tries_limit = family in health.coolings
+        cooling = health.coolings.get(family)
+        # One that was chosen a moment before the limit was heard of tries nothing.
+        tries_limit = cooling is not None and now >= cooling.until
         if tries_limit:
             health.trying.add(family)
         tries_circuit = health.circuit.begin(now)

