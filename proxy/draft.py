@@ -1,5 +1,6 @@
 """The facts of one exchange while it runs. Filled by the relay, closed once into the frozen `Exchange`."""
 
+import functools
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ import msgspec
 from accounts.facts import ClientKeyFacts
 from accounts.ids import new_id
 from accounts.privacy import Storage
+from accounts.secret import without_secrets
 from proxy.admission import Admission
 from proxy.batchmeter import BatchMeter, batch_of_results
 from proxy.call import Call
@@ -194,8 +196,8 @@ class Draft:
             credential_id=choice.credential.id if choice and choice.credential else None,
             credential_source=choice.source if choice else "",
             method=clean(call.method, 16),
-            path=clean(call.path, 500),
-            query=clean(call.target.partition(b"?")[2].decode("latin-1"), 500) if keeps_words else "",
+            path=shown(clean(call.path, 500)),
+            query=shown(clean(call.target.partition(b"?")[2].decode("latin-1"), 500)) if keeps_words else "",
             kind=self.ask.kind,
             is_stream=self.ask.is_stream,
             model=clean(self.ask.model, 200),
@@ -204,7 +206,7 @@ class Draft:
             agent_id=clean(self.lineage.agent_id, 100) if is_personal else "",
             parent_agent_id=clean(self.lineage.parent_agent_id, 100) if is_personal else "",
             user_id=clean(self.user_id, 200) if is_personal else "",
-            user_agent=clean(text(call.headers, b"user-agent"), 300) if is_personal else "",
+            user_agent=shown(clean(text(call.headers, b"user-agent"), 300)) if is_personal else "",
             client_address=clean(call.address, 64) if is_personal else "",
             request_bytes=call.intake.received_bytes,
             correlation_id=self.correlation_id,
@@ -227,7 +229,7 @@ class Draft:
             status=status,
             outcome=outcome,
             error_type=clean(self.error_type or metered.error_type, 64),
-            error_message=clean(self.error_message or (metered.error_message if says_why else ""), 500),
+            error_message=shown(clean(self.error_message or (metered.error_message if says_why else ""), 500)),
             refused_by=clean(self.refused_by, 100),
             waited_ms=round(self.waited_seconds * 1000),
             attempts=self.attempts,
@@ -278,3 +280,9 @@ def clean(text: str, length: int) -> str:
     if text.isascii() and "\0" not in text:
         return text[:length]
     return text.replace("\0", "").encode("utf-8", "replace").decode()[:length]
+
+
+@functools.lru_cache(maxsize=4096)
+def shown(text: str) -> str:
+    """Without a key that somebody has put where none belongs. Most texts come again and again."""
+    return without_secrets(text)

@@ -46,7 +46,7 @@ class Client(ClientMixin):  # type: ignore[misc] # authlib has no types
         return urlsplit(redirect_uri).path.endswith("callback/") or urlsplit(redirect_uri).path == "/callback"
 
     def check_client_secret(self, client_secret: str) -> bool:
-        return client_secret == "a-fake-client-secret"
+        return client_secret.startswith("a-fake-client-secret")
 
     def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
         return method in ("none", "client_secret_post")

@@ -120,7 +120,7 @@ def serve(
 ) -> Iterator[Served]:
     """Serves on a fresh database of the kind that this run of the suite is about, or on the one that is named."""
     if os.environ.get("DATABASE_URL") and not database_url:
-        database_url = _new_database()
+        database_url = new_database()
     environment = {
         **os.environ,
         "NEXUS_DATA": str(data),
@@ -183,7 +183,7 @@ def _answers(served: Served, log: Path) -> bool:
         return False
 
 
-def _new_database() -> str:
+def new_database() -> str:
     """A database of its own on the server of this run; it goes with the server."""
     name = f"served_{free_port()}_{time.monotonic_ns()}"
     url = os.environ["DATABASE_URL"]
