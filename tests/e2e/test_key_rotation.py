@@ -27,7 +27,11 @@ def nexus(standin: Standin, tmp_path: Path) -> Iterator[Served]:
 
 @pytest.mark.parametrize(
     ("ending", "is_new_good", "words"),
-    [("end_previous()", True, "not known here"), ("revoke()", False, "revoked"), (None, True, "was given a new secret")],
+    [
+        ("end_previous()", True, "not known here"),
+        ("revoke()", False, "revoked"),
+        (None, True, "was given a new secret"),
+    ],
 )
 def test_an_old_secret_ends_in_every_process(nexus: Served, ending: str | None, is_new_good: bool, words: str) -> None:
     old = nexus.key
