@@ -13,6 +13,7 @@ import stamina.instrumentation
 
 from proxy.conf import RetryConf
 from proxy.draft import Draft
+from proxy.eligibility import Wanted, eligible
 from proxy.errors import LimitReached, NoCredential, ProxyError, UpstreamError
 from proxy.headers import Headers, for_client
 from proxy.upstream import Reply
@@ -90,7 +91,7 @@ class Attempts:
     """Of one exchange."""
 
     def __init__(
-        self, conf: RetryConf, board: Board, draft: Draft, send: Send, *, renew: Renew, refused: Refused, family: str
+        self, conf: RetryConf, board: Board, draft: Draft, send: Send, *, renew: Renew, refused: Refused, wanted: Wanted
     ) -> None:
         self._conf = conf
         self._board = board
@@ -98,7 +99,8 @@ class Attempts:
         self._send = send
         self._renew = renew
         self._refused = refused
-        self._family = family
+        self._wanted = wanted
+        self._family = wanted.family
         self._until = time.monotonic() + conf.budget_seconds
         self._told: list[str] = []
         self._open: Reply | None = None
@@ -134,8 +136,8 @@ class Attempts:
     async def _may_use(self, choice: Choice, admit: Admit) -> bool:
         """Meanwhile it may have got into trouble itself. What its limits say is no error of the API's: the client hears
         of that one."""
-        now = time.time()
-        if self._board.open_until(choice.key, now) or self._board.cooling(choice.key, self._family, now):
+        credential = choice.credential
+        if credential and not eligible(credential, choice.key, self._wanted, self._board, time.time()):
             return False
         try:
             await admit(choice)

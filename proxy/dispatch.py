@@ -89,7 +89,7 @@ class Dispatch:
             send_freshly,
             renew=self._renewed,
             refused=self._probing.refused,
-            family=pool.wanted.family,
+            wanted=pool.wanted,
         )
         reply, headers = await attempts.answer(
             pool.choices, admit, can_repeat=can_repeat, is_somebodys=pool.is_somebodys

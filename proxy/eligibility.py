@@ -57,6 +57,10 @@ def obstacle(credential: CredentialFacts, key: str, wanted: Wanted, board: Board
     return None
 
 
+def eligible(credential: CredentialFacts, key: str, wanted: Wanted, board: Board, now: float) -> bool:
+    return obstacle(credential, key, wanted, board, now) is None
+
+
 def _is_for(credential: CredentialFacts, model: str) -> bool:
     patterns = credential.allowed_models
     return not patterns or any(matches(pattern, model) for pattern in patterns)
