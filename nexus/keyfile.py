@@ -34,9 +34,12 @@ def ensure(data: Path) -> Keys:
 
 
 def put_in_front() -> None:
-    """A new key before those of the key file. Raises ImproperlyConfigured where there is none."""
+    """A new key before the one of the key file; where there are several already, the last time was not finished. Raises
+    ImproperlyConfigured where there is none."""
     path = used_file()
     keys = ensure(path.parent)
+    if "," in keys["encryption_keys"]:
+        return
     _replace(path, {**keys, "encryption_keys": f"{new_encryption_key()},{keys['encryption_keys']}"})
 
 

@@ -53,6 +53,7 @@ class Served:
     environment: dict[str, str] = field(repr=False)
     process: "subprocess.Popen[str]" = field(repr=False)
     key: str = field(default="", repr=False)
+    workers: int = 1
 
     @property
     def url(self) -> str:
@@ -136,7 +137,7 @@ def serve(
     command = [sys.executable, "-m", "nexus", "serve", "--port", str(port), "--workers", str(workers)]
     with log.open("w") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT, text=True)
-    served = Served(port, data, database_url, environment, process)
+    served = Served(port, data, database_url, environment, process, workers=workers)
     try:
         eventually(lambda: _answers(served, log), seconds=30)
         served.key = next((word for word in log.read_text().split() if word.startswith("nxs_live_")), "")

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import models
+from django.db import models, transaction
 from django.utils import timezone
 
 from accounts import hosts
@@ -210,16 +210,18 @@ class ClientKey(models.Model):
 
     def rotate(self, grace: timedelta) -> str:
         """A new secret, which cannot be had again. The old one stays good for a while, one that was still older does
-        not."""
-        old = (self.prefix, self.last4, self.digest)
-        secret = self.assign_secret()
-        if grace > timedelta(0):
-            self.previous_prefix, self.previous_last4, self.previous_digest = old
-            self.previous_until = timezone.now() + grace
-            self.previous_used_at = None
-        else:
-            self._forget_previous()
-        self.save(update_fields=["prefix", "last4", "digest", *PREVIOUS])
+        not. Of two at the same moment the first one's is old at once."""
+        with transaction.atomic():
+            stored = ClientKey.objects.select_for_update().get(pk=self.pk)
+            secret = self.assign_secret()
+            if grace > timedelta(0):
+                self.previous_prefix, self.previous_last4 = stored.prefix, stored.last4
+                self.previous_digest = stored.digest
+                self.previous_until = timezone.now() + grace
+                self.previous_used_at = None
+            else:
+                self._forget_previous()
+            self.save(update_fields=["prefix", "last4", "digest", *PREVIOUS])
         return secret
 
     def end_previous(self) -> None:

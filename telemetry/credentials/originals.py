@@ -127,6 +127,8 @@ def _checked(found: _File) -> _File:
         raise Broken("its type is api_key, and it has none")
     if found.type == "oauth" and not (found.oauth and (found.oauth.accessToken or found.oauth.refreshToken)):
         raise Broken("its type is oauth, and it has no token")
+    if found.api_key and found.oauth:
+        raise Broken("it has an api_key and an oauth block: leave the one that its type names")
     if found.type not in ("api_key", "oauth"):
         raise Broken("its type is neither api_key nor oauth")
     tokens = [found.oauth.accessToken, found.oauth.refreshToken] if found.type == "oauth" and found.oauth else []

@@ -3,7 +3,9 @@
 import contextlib
 import json
 import time
+import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,31 +36,53 @@ def secret(end: str) -> str:
     return f"sk-ant-api03-fake-credential-of-a-pool-{end}"
 
 
-def pool_code(*ends: str, **fields: str) -> str:
-    """Python that makes credentials with such ends; *fields* by end, as Python: `_0002="is_standby=True"`."""
+def team(served: Served, standin: Standin, *ends: str, fields: dict[str, str] | None = None) -> Served:
+    """A domain of its own with such credentials and a key: many tests share one Nexus. *fields* by end, as Python; the
+    credentials that are there already are `c0001` and so on. What the stand-in knew is forgotten."""
+    host = f"team-{uuid.uuid4().hex[:12]}.example.com"
     lines = [
-        f"Credential.objects.create(domain=Domain.objects.get(host='localhost'), name='c{end}', owner='Grace', "
-        f"secret='{secret(end)}', priority=0, {fields.get('_' + end, '')})"
-        for end in ends
+        "Domain.objects.filter(host='localhost').update(host='first.example.com')",  # or its name binds our calls to it
+        f"domain = Domain.objects.create(host='{host}')",
     ]
-    return "\n".join(lines)
+    for end in ends:
+        lines.append(
+            f"c{end} = Credential.objects.create(domain=domain, name='c{end}', owner='Grace', "
+            f"secret='{secret(end)}', {(fields or {}).get(end, '')})"
+        )
+    lines.append("print(ClientKey.issue(domain, 'team')[1])")
+    key = served.run("\n".join(lines)).split()[-1]
+    found = replace(served, key=key)
+    if served.workers == 1:
+        eventually(lambda: ask(found).status not in (401, 403))
+    else:
+        time.sleep(REGISTER_SECONDS)
+    standin.reset()
+    return found
+
+
+def credentials(served: Served) -> dict[str, str]:
+    """Names by id, of the domain that was made last."""
+    rows = served.rows("accounts_credential")
+    newest = max(rows, key=lambda row: str(row["created_at"]))["domain_id"]
+    return {str(row["id"]).replace("-", ""): row["name"] for row in rows if row["domain_id"] == newest}
+
+
+def standings(served: Served) -> dict[str, dict[str, Any]]:
+    """What was found out, by name, of the domain that was made last."""
+    names = credentials(served)
+    rows = served.rows("accounts_credentialstanding")
+    ids = ((str(row["credential_id"]).replace("-", ""), row) for row in rows)
+    return {names[row_id]: row for row_id, row in ids if row_id in names}
 
 
 @contextlib.contextmanager
 def pooled(
     standin: Standin, folder: Path, *ends: str, workers: int = 1, fields: dict[str, str] | None = None, **variables: str
 ) -> Iterator[Served]:
-    """Every process knows the credentials."""
-    named = {f"_{end}": text for end, text in (fields or {}).items()}
+    """A Nexus of its own, for a test that needs other settings."""
     settings: Any = {**QUICK, **variables}
     with serve(folder, standin.url, workers=workers, **settings) as served:
-        served.run(pool_code(*ends, **named))
-        if workers == 1 and "CLAUDE_API_BASE_URL" not in variables:
-            eventually(lambda: ask(served).status == 200 and used(standin)[-1] in ends)
-        else:
-            time.sleep(REGISTER_SECONDS)
-        standin.reset()
-        yield served
+        yield team(served, standin, *ends, fields=fields)
 
 
 def ask(

@@ -3,28 +3,35 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.standin import Standin, serve_in_thread
 from tests import rawhttp
-from tests.e2e.pools import FIRST, SECOND, ask, error_of, pooled, used
-from tests.served import Served, eventually
+from tests.e2e.pools import FIRST, QUICK, SECOND, ask, credentials, error_of, pooled, standings, team, used
+from tests.served import Served, eventually, serve
 
 pytestmark = pytest.mark.e2e
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def standin() -> Iterator[Standin]:
-    """One for each test: what it plans and revokes is nobody else's."""
     with serve_in_thread() as served:
         yield served
 
 
+@pytest.fixture(scope="module")
+def served(standin: Standin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    settings: Any = QUICK
+    with serve(tmp_path_factory.mktemp("failover"), standin.url, **settings) as nexus:
+        yield nexus
+
+
 @pytest.fixture
-def nexus(standin: Standin, tmp_path: Path) -> Iterator[Served]:
-    with pooled(standin, tmp_path, FIRST, SECOND, fields={SECOND: "is_standby=True"}) as served:
-        yield served
+def nexus(served: Served, standin: Standin) -> Served:
+    """A domain with two credentials, of which one is a standby."""
+    return team(served, standin, FIRST, SECOND, fields={SECOND: "is_standby=True"})
 
 
 def test_529_is_tried_again_in_place_and_then_with_the_next(nexus: Served, standin: Standin) -> None:
@@ -37,8 +44,7 @@ def test_529_is_tried_again_in_place_and_then_with_the_next(nexus: Served, stand
     assert used(standin, since=2) == [FIRST, FIRST, FIRST, SECOND]
     row = nexus.exchange(answer.header("x-nexus-request-id"))
     assert (row["attempts"], row["tries"]) == (4, "c0001 529, c0001 529, c0001 529, c0002 200")
-    names = {str(each["id"]).replace("-", ""): each["name"] for each in nexus.rows("accounts_credential")}
-    assert names[str(row["credential_id"]).replace("-", "")] == "c0002"
+    assert credentials(nexus)[str(row["credential_id"]).replace("-", "")] == "c0002"
     assert ask(nexus).status == 200
     assert used(standin)[-1] == FIRST  # nobody is benched for it
 
@@ -80,8 +86,8 @@ def test_a_refused_credential_is_probed_marked_and_left_alone(nexus: Served, sta
     standin.revoked.add(FIRST)
     assert ask(nexus).status == 200
     assert used(standin) == [FIRST, SECOND]
-    standing = eventually(lambda: [row for row in nexus.rows("accounts_credentialstanding") if row["invalid_since"]])
-    assert "401" in standing[0]["invalid_reason"]
+    eventually(lambda: standings(nexus).get("c0001", {}).get("invalid_since"))
+    assert "401" in standings(nexus)["c0001"]["invalid_reason"]
     eventually(lambda: ask(nexus).status == 200 and used(standin)[-1] == SECOND)
     count = len(used(standin))
     assert [ask(nexus).status for _ in range(3)] == [200] * 3
@@ -92,8 +98,8 @@ def test_a_refusal_that_is_the_requests_own_fault_marks_nothing(nexus: Served, s
     standin.plan(FIRST, "status=403")
     standin.plan(SECOND, "status=403")
     assert ask(nexus).status == 403
-    eventually(lambda: [row for row in nexus.rows("accounts_credentialstanding") if row["check_status"] == 200])
-    assert not [row for row in nexus.rows("accounts_credentialstanding") if row["invalid_since"]]
+    eventually(lambda: [row for row in standings(nexus).values() if row["check_status"] == 200])
+    assert not [row for row in standings(nexus).values() if row["invalid_since"]]
     eventually(lambda: ask(nexus).status == 200 and used(standin)[-1] == FIRST)
 
 
@@ -105,17 +111,17 @@ def test_failures_of_the_api_are_tried_again_and_open_the_circuit(nexus: Served,
     eventually(lambda: ask(nexus).status == 200 and used(standin)[-1] == FIRST)
 
 
-def test_an_open_circuit_says_when_to_come_again(standin: Standin, tmp_path: Path) -> None:
-    with pooled(standin, tmp_path, FIRST) as nexus:
-        standin.plan(FIRST, *["status=500"] * 5)
-        assert [ask(nexus).status for _ in range(2)] == [500, 500]
-        refused = ask(nexus)
-        assert (refused.status, error_of(refused)["type"]) == (503, "api_error")
-        assert (refused.header("retry-after"), refused.header("x-should-retry")) == ("2", "true")
-        assert "gets no answer" in error_of(refused)["message"]
-        assert len(used(standin)) == 5
-        eventually(lambda: ask(nexus).status == 200)
-        assert [ask(nexus).status for _ in range(3)] == [200] * 3
+def test_an_open_circuit_says_when_to_come_again(served: Served, standin: Standin) -> None:
+    nexus = team(served, standin, FIRST)
+    standin.plan(FIRST, *["status=500"] * 5)
+    assert [ask(nexus).status for _ in range(2)] == [500, 500]
+    refused = ask(nexus)
+    assert (refused.status, error_of(refused)["type"]) == (503, "api_error")
+    assert (refused.header("retry-after"), refused.header("x-should-retry")) == ("2", "true")
+    assert "gets no answer" in error_of(refused)["message"]
+    assert len(used(standin)) == 5
+    eventually(lambda: ask(nexus).status == 200)
+    assert [ask(nexus).status for _ in range(3)] == [200] * 3
 
 
 def test_the_apis_refusals_never_open_a_circuit(nexus: Served, standin: Standin) -> None:
@@ -163,7 +169,8 @@ def test_a_longer_wait_than_ours_is_the_clients(nexus: Served, standin: Standin)
 
 
 def test_without_anybody_at_the_other_end_it_says_so_soon(standin: Standin, tmp_path: Path) -> None:
-    with pooled(standin, tmp_path, FIRST, SECOND, CLAUDE_API_BASE_URL="http://127.0.0.1:9") as nexus:
+    never = {"CIRCUIT_BREAKER_FAILURE_THRESHOLD": "1000", "CIRCUIT_BREAKER_VOLUME_THRESHOLD": "1000"}
+    with pooled(standin, tmp_path, FIRST, SECOND, CLAUDE_API_BASE_URL="http://127.0.0.1:9", **never) as nexus:  # type: ignore[arg-type]
         answer = ask(nexus)
         assert (answer.status, error_of(answer)["type"]) == (502, "api_error")
         row = nexus.exchange(answer.header("x-nexus-request-id"))

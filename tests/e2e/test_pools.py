@@ -5,12 +5,13 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.standin import Standin, serve_in_thread
 from tests import rawhttp
-from tests.e2e.pools import FIRST, SECOND, THIRD, ask, error_of, pooled, used
+from tests.e2e.pools import FIRST, QUICK, SECOND, THIRD, ask, credentials, error_of, pooled, standings, team, used
 from tests.rawhttp import Answer
 from tests.served import Served, eventually, serve
 
@@ -19,17 +20,23 @@ WORKERS = 4 if os.environ.get("DATABASE_URL") else 1
 PLACES = {THIRD: "is_standby=True"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def standin() -> Iterator[Standin]:
     with serve_in_thread() as served:
         yield served
 
 
+@pytest.fixture(scope="module")
+def served(standin: Standin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    settings: Any = {**QUICK, "CIRCUIT_BREAKER_TIMEOUT": "600000"}
+    with serve(tmp_path_factory.mktemp("pools"), standin.url, workers=WORKERS, **settings) as nexus:
+        yield nexus
+
+
 @pytest.fixture
-def nexus(standin: Standin, tmp_path: Path) -> Iterator[Served]:
+def nexus(served: Served, standin: Standin) -> Served:
     """Two of the same rank, and a standby."""
-    with pooled(standin, tmp_path, FIRST, SECOND, THIRD, workers=WORKERS, fields=PLACES) as served:
-        yield served
+    return team(served, standin, FIRST, SECOND, THIRD, fields=PLACES)
 
 
 def call(nexus: Served, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
@@ -69,22 +76,20 @@ def test_a_limit_of_the_api_is_heard_of_by_all(nexus: Served, standin: Standin) 
     eventually(all_know)
 
 
-def test_an_open_circuit_is_heard_of_by_all_and_can_be_closed_by_hand(standin: Standin, tmp_path: Path) -> None:
-    with pooled(
-        standin, tmp_path, FIRST, THIRD, workers=WORKERS, fields=PLACES, CIRCUIT_BREAKER_TIMEOUT="600000"
-    ) as nexus:
-        standin.plan(FIRST, *["status=500"] * 30)
-        eventually(lambda: {ask(nexus).status for _ in range(8)} == {200} and set(used(standin)[-8:]) == {THIRD})
-        assert 5 <= used(standin).count(FIRST) <= 30
-        if WORKERS > 1:
-            nexus.run(
-                "from telemetry.credentials import reading\nfrom telemetry.credentials.circuit import CircuitState\n"
-                "import time\nkey = str(Credential.objects.get(name='c0001').id)\n"
-                "assert reading.standings()[key].circuit(time.time()) is CircuitState.OPEN\n"
-                "reading.reset(key)"
-            )
-            standin.reset()
-            eventually(lambda: {ask(nexus).status for _ in range(8)} == {200} and set(used(standin)[-8:]) == {FIRST})
+def test_an_open_circuit_is_heard_of_by_all_and_can_be_closed_by_hand(served: Served, standin: Standin) -> None:
+    nexus = team(served, standin, FIRST, THIRD, fields=PLACES)
+    standin.plan(FIRST, *["status=500"] * 30)
+    eventually(lambda: {ask(nexus).status for _ in range(8)} == {200} and set(used(standin)[-8:]) == {THIRD})
+    assert 5 <= used(standin).count(FIRST) <= 30
+    if WORKERS > 1:
+        (key,) = (row_id for row_id, name in credentials(nexus).items() if name == "c0001")
+        nexus.run(
+            "from telemetry.credentials import reading\nfrom telemetry.credentials.circuit import CircuitState\n"
+            f"import time, uuid\nkey = str(uuid.UUID('{key}'))\n"
+            "assert reading.standings()[key].circuit(time.time()) is CircuitState.OPEN\nreading.reset(key)"
+        )
+        standin.reset()
+        eventually(lambda: {ask(nexus).status for _ in range(8)} == {200} and set(used(standin)[-8:]) == {FIRST})
 
 
 def test_a_message_batch_is_asked_for_where_it_was_made(nexus: Served, standin: Standin) -> None:
@@ -103,8 +108,9 @@ def test_a_message_batch_is_asked_for_where_it_was_made(nexus: Served, standin: 
 
 def test_limits_of_ours_on_one_credential_lead_to_the_next(nexus: Served, standin: Standin) -> None:
     nexus.run(
-        "for end in ('c0001', 'c0002'):\n"
-        "    RateLimit.objects.create(credential=Credential.objects.get(name=end), requests_per_minute=2)"
+        "newest = Domain.objects.order_by('-created_at').first()\n"
+        "for row in newest.credentials.filter(is_standby=False):\n"
+        "    RateLimit.objects.create(credential=row, requests_per_minute=2)"
     )
 
     def has_moved() -> bool:
@@ -115,18 +121,18 @@ def test_limits_of_ours_on_one_credential_lead_to_the_next(nexus: Served, standi
     assert (row["attempts"], row["tries"], row["refused_by"]) == (1, "", "")
 
 
-def test_a_replacement_that_the_api_refuses_is_taken_back(standin: Standin, tmp_path: Path) -> None:
-    fields = {SECOND: "replaces=Credential.objects.get(name='c0001'), traffic_percent=100"}
-    with pooled(standin, tmp_path, FIRST, SECOND, workers=WORKERS, fields=fields) as nexus:
-        assert ask(nexus).status == 200
-        assert used(standin) == [SECOND]
-        standin.revoked.add(SECOND)
-        assert ask(nexus).status == 200
-        assert used(standin)[-2:] == [SECOND, FIRST]
-        eventually(lambda: [row for row in nexus.rows("accounts_credentialstanding") if row["rolled_back_at"]])
-        shares = {row["name"]: row["traffic_percent"] for row in nexus.rows("accounts_credential")}
-        assert shares["c0002"] == 0
-        eventually(lambda: [ask(nexus).status for _ in range(6)] and set(used(standin)[-6:]) == {FIRST})
+def test_a_replacement_that_the_api_refuses_is_taken_back(served: Served, standin: Standin) -> None:
+    nexus = team(served, standin, FIRST, SECOND, fields={SECOND: "replaces=c0001, traffic_percent=100"})
+    assert ask(nexus).status == 200
+    assert used(standin) == [SECOND]
+    standin.revoked.add(SECOND)
+    assert ask(nexus).status == 200
+    assert used(standin)[-2:] == [SECOND, FIRST]
+    eventually(lambda: standings(nexus).get("c0002", {}).get("rolled_back_at"))
+    names = credentials(nexus)
+    rows = {str(row["id"]).replace("-", ""): row["traffic_percent"] for row in nexus.rows("accounts_credential")}
+    assert {names[row_id]: percent for row_id, percent in rows.items() if row_id in names}["c0002"] == 0
+    eventually(lambda: [ask(nexus).status for _ in range(6)] and set(used(standin)[-6:]) == {FIRST})
 
 
 @pytest.mark.skipif(WORKERS > 1, reason="a cluster keeps it in Redis")

@@ -124,6 +124,7 @@ BROKEN: list[tuple[str, Any, str]] = [
     ("type.example.com", {"type": "vertex"}, "neither api_key nor oauth"),
     ("wrong.example.com", {"type": "api_key", "api_key": 5}, "no credential file"),
     ("none.example.com", {"type": "api_key"}, "has none"),
+    ("both.example.com", WHOLE | {"oauth": OAUTH["oauth"]}, "an api_key and an oauth block"),
     ("short.example.com", {"type": "api_key", "api_key": "short"}, "too short"),
     ("words.example.com", {"type": "api_key", "api_key": API_KEY + " x"}, "one word"),
     ("token.example.com", {"type": "oauth", "oauth": {}}, "no token"),
