@@ -20,6 +20,8 @@ OAUTH_TOKEN_START = "sk-ant-oat"  # noqa: S105 (how such a token begins)
 ENVIRONMENT = "environment"
 HEADROOM_CLASSES = 4
 """Quarters: a session does not care for less, and what processes know of headroom is never quite the same."""
+OPENING_MAX_BYTES = 16_000
+"""Of the first message: enough to tell conversations apart, and no work for one of megabytes."""
 _CACHE_MARKS = re.compile(rb',?\s*"cache_control"\s*:\s*(?:\{[^{}]*\}|null)')
 Recall = Callable[[str], Awaitable[None]]
 
@@ -149,7 +151,7 @@ def wanted(ask: Ask, key: ClientKeyFacts, session_id: str, owner: str, *, is_poo
 
 def _session(ask: Ask, key: ClientKeyFacts, session_id: str) -> str:
     """What shares a prompt cache: a session of Claude Code, else a conversation, else all that a client key does."""
-    opening = bytes(ask.opening)
+    opening = bytes(memoryview(ask.opening)[:OPENING_MAX_BYTES])
     if session_id:
         name = b"session " + session_id.encode()
     elif ask.message_count and opening != b"null":
