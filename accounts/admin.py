@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 
+from accounts.console import ModelAdmin, TabularInline
 from accounts.models import ClientKey, Credential, Domain, Membership
 from accounts.oauth.adminviews import SignsIn
 from accounts.privacy import Storage
@@ -20,7 +21,7 @@ ROTATED_MAX = 10
 """Client keys at once: their secrets are shown in messages, which are a cookie."""
 
 
-class MembershipInline(admin.TabularInline):
+class MembershipInline(TabularInline):
     model = Membership
     verbose_name = "member"
     verbose_name_plural = "members, who may look at this domain's record; superusers may look at all"
@@ -29,7 +30,7 @@ class MembershipInline(admin.TabularInline):
 
 
 @admin.register(Domain)
-class DomainAdmin(admin.ModelAdmin):
+class DomainAdmin(ModelAdmin):
     list_display = (
         "host",
         "is_active",
@@ -84,7 +85,7 @@ def _days(days: int | None) -> str:
 
 
 @admin.register(ClientKey)
-class ClientKeyAdmin(admin.ModelAdmin):
+class ClientKeyAdmin(ModelAdmin):
     list_display = ("name", "domain", "masked", "state", "old_secret", "expires_at", "last_used_at", "created_at")
     list_filter = ("domain",)
     list_select_related = ("domain",)
@@ -206,7 +207,7 @@ class CredentialForm(forms.ModelForm):
 
 
 @admin.register(Credential)
-class CredentialAdmin(SignsIn, admin.ModelAdmin):
+class CredentialAdmin(SignsIn, ModelAdmin):
     form = CredentialForm
     list_display: tuple[str, ...] = ("name", "domain", "kind", "masked", "owner", "priority", "is_active")
     list_filter: ClassVar[tuple[str, ...]] = ("domain", "is_active")

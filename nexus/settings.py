@@ -256,6 +256,7 @@ WORKER_LATE_SECONDS = env.seconds(
 # --- Django ------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "daphne",
+    "unfold",  # before the admin that it clothes
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from accounts.console import TabularInline
 from telemetry.admin.record import MachineRows
 from telemetry.models import BatchRow, BatchUsageRow
 
@@ -15,7 +16,7 @@ NO_OWNER_SEEN = "Nexus did not see it created: it is booked to the key that read
 COUNTED = ("succeeded", "errored", "canceled", "expired")
 
 
-class UsageInline(admin.TabularInline):
+class UsageInline(TabularInline):
     model = BatchUsageRow
     fields = (
         "model",

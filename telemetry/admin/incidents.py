@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html_join
 
+from accounts.console import ModelAdmin, TabularInline
 from telemetry.admin.record import MachineRows
 from telemetry.models import Incident, IncidentStep, Limits, RuleSettings
 from telemetry.notices import incidents
@@ -20,7 +21,7 @@ from telemetry.notices.wording import duration
 BY_NAME = {rule.name: rule for rule in RULES}
 
 
-class StepInline(admin.TabularInline):
+class StepInline(TabularInline):
     model = IncidentStep
     fields = ("number", "kind", "severity", "at", "by", "sentence", "facts", "notice_id")
     readonly_fields = fields
@@ -96,7 +97,7 @@ class IncidentAdmin(MachineRows):
 
 
 @admin.register(RuleSettings)
-class RuleSettingsAdmin(admin.ModelAdmin):
+class RuleSettingsAdmin(ModelAdmin):
     list_display = ("title", "is_on", "counts_from", "window", "severity_now")
     list_display_links = ("title",)
     readonly_fields = ("meaning",)

@@ -16,6 +16,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from accounts.admin import ClientKeyAdmin, DomainAdmin
+from accounts.console import ModelAdmin
 from accounts.ids import first_id_at
 from accounts.models import Budget, ClientKey, Credential, Domain, RateLimit
 from accounts.register import budget_facts
@@ -45,7 +46,7 @@ RATES = (
 )
 
 
-class LiveUse(admin.ModelAdmin):
+class LiveUse(ModelAdmin):
     """A page, and a column of the list, that show what is used now, and go on showing it."""
 
     class Media:

@@ -20,6 +20,7 @@ from django.utils.html import format_html
 from django.utils.text import Truncator
 from kombu.exceptions import OperationalError
 
+from accounts.console import ModelAdmin
 from accounts.ids import first_id_at
 from telemetry.admin.record import MachineRows, on_one_line
 from telemetry.lookup import as_uuid
@@ -95,7 +96,7 @@ class PriceForm(forms.ModelForm):
 
 
 @admin.register(PriceRow)
-class PriceAdmin(admin.ModelAdmin):
+class PriceAdmin(ModelAdmin):
     form = PriceForm
     change_list_template = "telemetry/prices.html"
     list_display = ("pattern_on_one_line", "since", "tokens", "cached", "longer_prompts", "factors", "read_in")

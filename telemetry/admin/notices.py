@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
+from accounts.console import ModelAdmin
 from accounts.ids import new_id
 from telemetry.admin.record import MachineRows
 from telemetry.models import Delivery, SlackSettings, Target, Webhook
@@ -73,7 +74,7 @@ class SlackSettingsForm(forms.ModelForm):
 
 
 @admin.register(SlackSettings)
-class SlackSettingsAdmin(admin.ModelAdmin):
+class SlackSettingsAdmin(ModelAdmin):
     form = SlackSettingsForm
     list_display = ("__str__", "is_on", "webhook_masked", "channel", "reaches")
     list_select_related = ("domain",)
@@ -151,7 +152,7 @@ class WebhookForm(forms.ModelForm):
 
 
 @admin.register(Webhook)
-class WebhookAdmin(admin.ModelAdmin):
+class WebhookAdmin(ModelAdmin):
     form = WebhookForm
     list_display = ("name", "url_masked", "domain", "told_of", "is_active")
     list_select_related = ("domain",)

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
 
+from accounts.console import ModelAdmin
 from telemetry.lookup import as_uuid
 from telemetry.models import Adjustment, BodyRow, ExchangeRow, PriceRow
 from telemetry.money import amounts
@@ -30,7 +31,7 @@ class CappedPaginator(Paginator):
         return cast("QuerySet[Any]", self.object_list)[:COUNTED_MAX_ROWS].count()
 
 
-class MachineRows(admin.ModelAdmin):
+class MachineRows(ModelAdmin):
     """Rows that a machine wrote."""
 
     paginator = CappedPaginator
