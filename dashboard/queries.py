@@ -64,6 +64,13 @@ def request_for_view(viewer: Viewer, name: str) -> ExchangeRow | None:
     return (rows.select_related("body") if viewer.may_see_bodies else rows).first()
 
 
+def newest_request(viewer: Viewer) -> UUID | None:
+    newest: UUID | None = (
+        ExchangeRow.objects.filter(seen(viewer, None)).order_by("-id").values_list("id", flat=True).first()
+    )
+    return newest
+
+
 def name_references(rows: list[Row]) -> None:
     """Adds to each row the names of its domain, key and credential: one query for each of the three."""
     for reference, model, field in (

@@ -19,6 +19,11 @@ def seen(viewer: Viewer, host: str | None) -> Q:
     return Q(domain_id__in=_ids(_register(Domain, viewer).filter(host=hosts.normalise(host))))
 
 
+def domain_ids_of(viewer: Viewer, host: str | None) -> frozenset[UUID] | None:
+    """Those that are seen; of a host, its own. None: everything."""
+    return viewer.domain_ids if host is None else frozenset(_ids(_register(Domain, viewer).filter(host=host)))
+
+
 def called(model: type[Model], viewer: Viewer, name: str) -> list[UUID]:
     """By id, or by the exact name."""
     row_id = as_uuid(name)
