@@ -14,8 +14,8 @@ from accounts.ids import first_id_at
 from accounts.models import ClientKey, Credential, Domain
 from dashboard.filters import DEFAULT_SPAN, Filters, Span
 from dashboard.scope import called, names, seen
-from telemetry.lookup import exchanges_called
-from telemetry.models import BodyRow, ExchangeRow, PieceRow
+from telemetry.lookup import as_uuid, exchanges_called
+from telemetry.models import BodyRow, ExchangeRow, PieceRow, PriceRow
 
 Row = dict[str, Any]
 HEAVY = ("usage", "error_message")
@@ -62,6 +62,23 @@ def request_for_view(viewer: Viewer, name: str) -> ExchangeRow | None:
     """By its id, or the newest of this id of the API's; with its bodies where the viewer may see them."""
     rows = exchanges_called(name).filter(seen(viewer, None))
     return (rows.select_related("body") if viewer.may_see_bodies else rows).first()
+
+
+def prices_of(row: ExchangeRow) -> list[PriceRow]:
+    """By which it was booked."""
+    ids = [price_id for part in row.price_ids.split(",") if (price_id := as_uuid(part))]
+    return list(PriceRow.objects.filter(id__in=ids)) if ids else []
+
+
+def neighbours_of(row: ExchangeRow, viewer: Viewer) -> dict[str, UUID | None]:
+    """The requests of its session before and after it."""
+    if not row.session_id:
+        return {"before": None, "after": None}
+    ids = ExchangeRow.objects.filter(seen(viewer, None), session_id=row.session_id).values_list("id", flat=True)
+    return {
+        "before": ids.filter(id__lt=row.id).order_by("-id").first(),
+        "after": ids.filter(id__gt=row.id).order_by("id").first(),
+    }
 
 
 def newest_request(viewer: Viewer) -> UUID | None:

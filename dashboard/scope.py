@@ -30,6 +30,12 @@ def called(model: type[Model], viewer: Viewer, name: str) -> list[UUID]:
     return [row_id] if row_id else _ids(_register(model, viewer).filter(name=name))
 
 
+def name_of(model: type[Model], viewer: Viewer, row_id: UUID) -> str | None:
+    """None where there is none, or it is somebody else's."""
+    name: str | None = _register(model, viewer).filter(id=row_id).values_list("name", flat=True).first()
+    return name
+
+
 def names(model: type[Model], field: str, ids: Iterable[UUID | None]) -> dict[UUID | None, str]:
     wanted = {row_id for row_id in ids if row_id}
     return dict(model._default_manager.filter(id__in=wanted).order_by().values_list("id", field)) if wanted else {}
