@@ -65,9 +65,9 @@ class Conversation:
 def overview(viewer: Viewer, asked: Figures, hours: Hours) -> Overview:
     width, points, totals = figures.series_and_totals(viewer, asked, hours)
     before = figures.totals(viewer, asked, hours.before)
-    models, _ = figures.breakdown(viewer, asked, hours, By.MODEL, TOP)
-    keys, _ = figures.breakdown(viewer, asked, hours, By.KEY, TOP)
-    domains, _ = figures.breakdown(viewer, asked, hours, By.DOMAIN, TOP)
+    models, _ = figures.breakdown(viewer, asked, hours, By.MODEL, TOP, times=False)
+    keys, _ = figures.breakdown(viewer, asked, hours, By.KEY, TOP, times=False)
+    domains, _ = figures.breakdown(viewer, asked, hours, By.DOMAIN, TOP, times=False)
     return Overview(totals, before, width, points, models, keys, domains)
 
 

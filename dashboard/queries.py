@@ -121,8 +121,10 @@ def _sums(rows: "QuerySet[Any]") -> dict[UUID, tuple[int, int]]:
 
 
 def _conditions(viewer: Viewer, filters: Filters) -> list[Any]:
-    exact = {"model": filters.model, "outcome": filters.outcome, "kind": filters.kind, "session_id": filters.session}
+    exact = {"outcome": filters.outcome, "kind": filters.kind, "session_id": filters.session}
     found: list[Any] = [Q(**{name: value}) for name, value in exact.items() if value is not None]
+    if filters.model is not None:
+        found.append(Q(model=filters.model) | Q(answered_model=filters.model))
     if filters.since:
         found.append(Q(id__gte=first_id_at(filters.since)))
     if filters.until:

@@ -5,12 +5,29 @@ from dashboard.api import api
 from dashboard.clientsetup import client_setup
 from dashboard.health import health
 from dashboard.metrics import metrics
-from dashboard.pages import events, overview, request, requests, sign_in, start
+from dashboard.pages import (
+    credentials,
+    events,
+    keys,
+    latency,
+    overview,
+    request,
+    requests,
+    sign_in,
+    start,
+    system,
+    usage,
+)
 
 pages = [
     path("", overview.view, name="overview"),
     path("requests", requests.view, name="requests"),
     path("requests/<str:name>", request.view, name="request"),
+    path("usage", usage.view, name="usage"),
+    path("latency", latency.view, name="latency"),
+    path("credentials", credentials.view, name="credentials"),
+    path("keys", keys.view, name="keys"),
+    path("system", system.view, name="system"),
     path("start", start.view, name="start"),
     path("sse", events.view, name="sse"),
     path("login", sign_in.login, name="login"),

@@ -101,6 +101,7 @@ def _row(exchange: Exchange, names: Names) -> dict[str, Any]:
         "credential": names.of(exchange.credential_id),
         "credential_id": str(exchange.credential_id or ""),
         "model": without_secrets(exchange.model),
+        "answered_model": without_secrets(exchange.answered_model),
         "kind": exchange.kind,
         "status": exchange.status,
         "outcome": exchange.outcome,

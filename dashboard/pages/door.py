@@ -25,6 +25,11 @@ DOMAINS_MAX = 500
 PAGES = (
     ("overview", "Overview"),
     ("requests", "Requests"),
+    ("usage", "Usage and cost"),
+    ("latency", "Latency and errors"),
+    ("credentials", "Credentials"),
+    ("keys", "Keys and limits"),
+    ("system", "System"),
 )
 
 
@@ -54,13 +59,21 @@ def page(view: View[P]) -> Callable[..., HttpResponseBase]:
 
 
 def show(
-    request: HttpRequest, viewer: Viewer, name: str, lens: Lens | None = None, *, part: str = "", **context: Any
+    request: HttpRequest,
+    viewer: Viewer,
+    name: str,
+    lens: Lens | None = None,
+    *,
+    template: str = "",
+    part: str = "",
+    **context: Any,
 ) -> HttpResponse:
-    """The page of that name; for htmx only *part*, a template of its own, if the page has one."""
+    """The page of that name, by the template of that name if not by another one; for htmx only *part*, a template of
+    its own, if the page has one."""
     context |= {"viewer": viewer, "lens": lens, "now": timezone.now()}
     if part and getattr(request, "htmx", False) and not request.headers.get("HX-Boosted"):
         return render(request, f"dashboard/{part}.html", context)
-    return render(request, f"dashboard/{name}.html", context | _frame(request, viewer, name))
+    return render(request, f"dashboard/{template or name}.html", context | _frame(request, viewer, name))
 
 
 def _frame(request: HttpRequest, viewer: Viewer, name: str) -> dict[str, Any]:
@@ -98,3 +111,7 @@ def _told(request: HttpRequest, status: int, sentence: str) -> HttpResponse:
 def not_found(request: HttpRequest, sentence: str) -> HttpResponse:
     """What is somebody else's is told in the same words as what is not there."""
     return _told(request, 404, sentence)
+
+
+def forbidden(request: HttpRequest, sentence: str) -> HttpResponse:
+    return _told(request, 403, sentence)

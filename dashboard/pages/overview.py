@@ -13,10 +13,8 @@ from dashboard.overview import Overview
 from dashboard.pages.charts import by_part, over_time
 from dashboard.pages.door import page, show
 from dashboard.pages.lens import Lens, lens_of
+from dashboard.pages.measures import Value, prompt_tokens, status_lines, token_lines
 from dashboard.sums import Sums
-
-Value = float | int | None
-"""A figure; None: nothing was measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,39 +86,9 @@ def _tiles(found: Overview, lens: Lens, in_flight: int | None) -> list[Tile]:
     ]
 
 
-def prompt_tokens(sums: Sums) -> int:
-    """All that was read, from the cache or not."""
-    return sums.input_tokens + sums.cache_read_tokens + sums.cache_write_5m_tokens + sums.cache_write_1h_tokens
-
-
-def cache_writes(sums: Sums) -> int:
-    return sums.cache_write_5m_tokens + sums.cache_write_1h_tokens
-
-
 def _charts(found: Overview) -> list[object]:
     return [
         over_time("by-status", "Requests by status", "bars", "count", found.points, *status_lines()),
         by_part("by-model", "Cost by model", "usd", found.models, "cost", lambda sums: float(sums.cost)),
         over_time("tokens", "Tokens by kind", "areas", "count", found.points, *token_lines()),
-    ]
-
-
-def status_lines() -> list[tuple[str, str, Callable[[Sums], Value]]]:
-    def of(*statuses: str) -> Callable[[Sums], Value]:
-        return lambda sums: sum(sums.statuses.get(status, 0) for status in statuses)
-
-    return [
-        ("2xx", "ok", of("2xx")),
-        ("4xx", "warn", of("4xx")),
-        ("429", "c4", of("429")),
-        ("5xx", "bad", of("5xx", "529")),
-    ]
-
-
-def token_lines() -> list[tuple[str, str, Callable[[Sums], Value]]]:
-    return [
-        ("input", "c1", lambda sums: sums.input_tokens),
-        ("output", "c2", lambda sums: sums.output_tokens),
-        ("cache read", "c3", lambda sums: sums.cache_read_tokens),
-        ("cache write", "c4", cache_writes),
     ]
