@@ -12,6 +12,7 @@ from django.utils.html import format_html
 from accounts.console import ModelAdmin, TabularInline
 from accounts.models import ClientKey, Credential, Domain, Membership
 from accounts.oauth.adminviews import SignsIn
+from accounts.people import PersonAdmin, TeamAdmin  # noqa: F401 (registers them)
 from accounts.privacy import Storage
 from accounts.secret import validate_upstream_secret
 

@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from accounts.oauth.conf import OAuthConf
 from accounts.secret import hide
-from nexus import csp, env, keyfile, logs, schedule
+from nexus import console, csp, env, keyfile, logs, schedule
 from proxy.conf import IntakeConf, RetryConf, UpstreamConf, WaitConf
 from telemetry.conf import NoticesConf, RecordConf, SlackConf, SpoolConf
 from telemetry.credentials.conf import CircuitConf, CoolingConf
@@ -283,6 +283,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
 ]
+UNFOLD = console.looks(is_debug=DEBUG)
 CONTENT_SECURITY_POLICY = {"DIRECTIVES": csp.STRICT}
 # A new client key is shown once, in a message: that one must not pass through the database.
 MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
