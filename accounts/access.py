@@ -15,6 +15,7 @@ KEY_HEADER = "X-Dashboard-Key"
 WRONG_KEYS = "30/m"
 """From one address."""
 VIEW_BODIES = "telemetry.view_bodyrow"
+ALL_DOMAINS = "accounts.all_domains"
 
 
 class AccessRefused(Exception):
@@ -32,8 +33,17 @@ class Viewer:
     may_see_bodies: bool
     """And headers and previews: all of what was said."""
 
+    @property
+    def sees_all(self) -> bool:
+        return self.domain_ids is None
+
+    @property
+    def sees_any(self) -> bool:
+        return self.domain_ids is None or bool(self.domain_ids)
+
 
 EVERYTHING = Viewer(domain_ids=None, may_see_bodies=True)
+NOTHING = Viewer(domain_ids=frozenset(), may_see_bodies=False)
 
 
 def viewer_of(request: HttpRequest) -> Viewer:
@@ -45,7 +55,7 @@ def viewer_of(request: HttpRequest) -> Viewer:
         user = request.user
         if not (isinstance(user, User) and user.is_active and user.is_staff):
             raise AccessRefused(_who(user))
-        viewer, caller = _by_session(user), f"user {user.pk}"
+        viewer, caller = viewer_for(user), f"user {user.pk}"
     rate = settings.DASHBOARD_RATE
     if rate and is_exhausted(request, "dashboard", rate, caller, counts=True):
         raise TooManyTries(f"More requests than DASHBOARD_RATE allows ({rate}). Wait a minute, then try again.")
@@ -78,11 +88,15 @@ def _by_key(request: HttpRequest, presented: str) -> Viewer:
     raise AccessRefused(f"The key in {KEY_HEADER} is not the one in DASHBOARD_API_KEY.")
 
 
-def _by_session(user: User) -> Viewer:
-    if user.is_superuser:
-        return EVERYTHING
+def viewer_for(user: AbstractBaseUser | AnonymousUser) -> Viewer:
+    """What a person may see who has come in: the domains of the memberships, or all of them."""
+    if not (isinstance(user, User) and user.is_active and user.is_staff):
+        return NOTHING
+    may_see_bodies = user.has_perm(VIEW_BODIES)
+    if user.has_perm(ALL_DOMAINS):  # as superusers have every permission
+        return Viewer(domain_ids=None, may_see_bodies=may_see_bodies)
     domain_ids = Membership.objects.filter(user=user).values_list("domain_id", flat=True)
-    return Viewer(frozenset(domain_ids), user.has_perm(VIEW_BODIES))
+    return Viewer(frozenset(domain_ids), may_see_bodies)
 
 
 def _who(user: AbstractBaseUser | AnonymousUser) -> str:

@@ -31,6 +31,7 @@ class MembershipInline(TabularInline):
 
 @admin.register(Domain)
 class DomainAdmin(ModelAdmin):
+    ways_to_domain = ("id",)
     list_display = (
         "host",
         "is_active",
@@ -86,6 +87,7 @@ def _days(days: int | None) -> str:
 
 @admin.register(ClientKey)
 class ClientKeyAdmin(ModelAdmin):
+    ways_to_domain = ("domain_id",)
     list_display = ("name", "domain", "masked", "state", "old_secret", "expires_at", "last_used_at", "created_at")
     list_filter = ("domain",)
     list_select_related = ("domain",)
@@ -208,6 +210,7 @@ class CredentialForm(forms.ModelForm):
 
 @admin.register(Credential)
 class CredentialAdmin(SignsIn, ModelAdmin):
+    ways_to_domain = ("domain_id",)
     form = CredentialForm
     list_display: tuple[str, ...] = ("name", "domain", "kind", "masked", "owner", "priority", "is_active")
     list_filter: ClassVar[tuple[str, ...]] = ("domain", "is_active")

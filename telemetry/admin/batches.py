@@ -44,6 +44,7 @@ class UsageInline(TabularInline):
 
 @admin.register(BatchRow)
 class BatchAdmin(MachineRows):
+    ways_to_domain = ("domain_id",)
     list_display = ("id", "created_at", "client_key", "state", "requests", "cost")
     list_filter = ("domain",)
     sortable_by = ("created_at",)

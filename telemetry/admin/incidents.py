@@ -38,6 +38,7 @@ class StepInline(TabularInline):
 
 @admin.register(Incident)
 class IncidentAdmin(MachineRows):
+    ways_to_domain = ("domain_id",)
     list_display = ("short", "state", "severity", "rule", "label", "sentence", "since", "age")
     list_filter = ("state", "severity", "rule", "domain")
     search_fields = ("object__exact", "label__icontains")

@@ -112,6 +112,7 @@ class LiveUse(ModelAdmin):
 
 @admin.register(RateLimit)
 class RateLimitAdmin(LiveUse):
+    ways_to_domain = ("domain_id", "client_key__domain_id", "credential__domain_id")
     list_display = ("scope", "models", "rates", "fullest", "is_active")
     list_filter = ("is_active", "domain")
     list_select_related = ("domain", "client_key", "credential")
@@ -164,6 +165,7 @@ class RateLimitAdmin(LiveUse):
 
 @admin.register(Budget)
 class BudgetAdmin(LiveUse):
+    ways_to_domain = ("domain_id", "client_key__domain_id")
     list_display = ("name", "whose", "period", "amount", "fullest", "ends", "at_most_over", "is_active")
     list_filter = ("is_active", "period", "domain")
     list_select_related = ("domain", "client_key__domain")

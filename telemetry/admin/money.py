@@ -97,6 +97,7 @@ class PriceForm(forms.ModelForm):
 
 @admin.register(PriceRow)
 class PriceAdmin(ModelAdmin):
+    is_for_all = True
     form = PriceForm
     change_list_template = "telemetry/prices.html"
     list_display = ("pattern_on_one_line", "since", "tokens", "cached", "longer_prompts", "factors", "read_in")

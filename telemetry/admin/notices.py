@@ -75,6 +75,7 @@ class SlackSettingsForm(forms.ModelForm):
 
 @admin.register(SlackSettings)
 class SlackSettingsAdmin(ModelAdmin):
+    ways_to_domain = ("domain_id",)
     form = SlackSettingsForm
     list_display = ("__str__", "is_on", "webhook_masked", "channel", "reaches")
     list_select_related = ("domain",)
@@ -153,6 +154,7 @@ class WebhookForm(forms.ModelForm):
 
 @admin.register(Webhook)
 class WebhookAdmin(ModelAdmin):
+    ways_to_domain = ("domain_id",)
     form = WebhookForm
     list_display = ("name", "url_masked", "domain", "told_of", "is_active")
     list_select_related = ("domain",)
@@ -206,6 +208,7 @@ def _test(place: Place) -> Answer:
 
 @admin.register(Delivery)
 class DeliveryAdmin(MachineRows):
+    ways_to_domain = ("domain_id",)
     list_display = ("entered", "kind", "domain", "target_label", "state", "attempts", "http_status", "error")
     list_filter = ("state", "kind")
     list_select_related = ("domain",)

@@ -49,6 +49,8 @@ class MachineRows(ModelAdmin):
 
 @admin.register(ExchangeRow)
 class ExchangeAdmin(MachineRows):
+    ways_to_domain = ("domain_id",)
+    linked_by = ("id", "client_key")
     list_display = ("started", "status", "outcome", "caller", "kind", "asked_model", "tokens", "costs", "took")
     list_filter = ("outcome", "kind", "domain")  # each has an index
     sortable_by = ("started",)  # by anything else the whole table would be sorted
