@@ -101,7 +101,7 @@ def _told(made: Tenant) -> None:
     made.add(
         Webhook.objects.create(name=f"{word} hook", url=url, secret="fake-secret-of-16-or-more", domain=made.domain)
     )
-    when = {"opened_at": now, "updated_at": now, "seen_at": now, "evaluated_at": now}
+    when = {"opened_at": now, "updated_at": now, "seen_at": now, "evaluated_at": now, "told_at": now}
     about = {"rule": "error_rate", "object": word, "label": f"{word} fails", "sentence": f"{word} fails"}
     incident = made.add(Incident.objects.create(domain=made.domain, severity="warning", **about, **when))
     step = {"number": 1, "kind": "opened", "severity": "warning", "sentence": word, "at": now, "notice_id": new_id()}
