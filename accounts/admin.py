@@ -293,6 +293,12 @@ class CredentialAdmin(SignsIn, ModelAdmin):
         shared = Credential.shared_with.through.objects.filter(domain_id__in=viewer.domain_ids or ())
         return self.owned(viewer) | Q(id__in=shared.values("credential_id"))  # a join might find one twice
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        row = super().get_object(request, object_id, from_field)
+        if row is not None and not self.owns(request, row):
+            row.masked = ""  # which is in its title
+        return row
+
     def get_ordering(self, request: HttpRequest) -> Any:
         """As they are called: the order of their domains would tell whose they are."""
         return super().get_ordering(request) if viewer_in(request).sees_all else ("name",)

@@ -34,6 +34,7 @@ from telemetry.models import (
 from tests.dashboard.asking import bare_exchange
 from tests.telemetry.facts import stored_exchange
 
+DAY = timedelta(days=1)
 OURS, ZEBRA, NOBODYS = "walrus", "zebra", "yeti"
 """Words in all that is of one's own domain, of the other, and of none."""
 
@@ -75,7 +76,7 @@ def nobody() -> Tenant:
     _told(made)
     _spent(made, {})
     prices = dict.fromkeys(("input", "output", "cache_write_5m", "cache_write_1h", "cache_read"), Decimal(1))
-    made.add(PriceRow.objects.create(pattern="a-model", valid_from=timezone.now(), source="a page", **prices))
+    made.add(PriceRow.objects.create(pattern="a-model", valid_from=timezone.now() + DAY, source="a page", **prices))
     made.add(Target.objects.create(id=NOBODYS, label=NOBODYS))
     made.add(RepricingRow.objects.create(asked_by=NOBODYS, patterns=NOBODYS))
     made.add(RuleSettings.objects.get_or_create(rule="error_rate")[0])
@@ -86,7 +87,7 @@ def nobody() -> Tenant:
 
 def _credential(made: Tenant, name: str, **facts: Any) -> Credential:
     facts = {"kind": "api_key", "secret": f"sk-ant-api03-fake-secret-of-a-{made.word}"} | facts
-    return Credential.objects.create(domain=made.domain, name=name, owner=f"{made.word} owner", **facts)
+    return Credential.objects.create(domain=made.one(Domain), name=name, owner=f"{made.word} owner", **facts)
 
 
 def _spent(made: Tenant, *payers: dict[str, Any]) -> None:
@@ -106,7 +107,7 @@ def _told(made: Tenant) -> None:
     incident = made.add(Incident.objects.create(domain=made.domain, severity="warning", **about, **when))
     step = {"number": 1, "kind": "opened", "severity": "warning", "sentence": word, "at": now, "notice_id": new_id()}
     IncidentStep.objects.create(incident=incident, **step)
-    ids = {"notice_id": new_id(), "position": new_id(), "give_up_at": now + timedelta(days=1)}
+    ids = {"notice_id": new_id(), "position": new_id(), "give_up_at": now + DAY}
     made.add(
         Delivery.objects.create(kind="error", domain=made.domain, sink="slack", target_label=word, error=word, **ids)
     )
