@@ -22,6 +22,7 @@ KEY_SESSION_SECONDS = 7 * 24 * 3600
 WRONG_KEYS = "30/m"
 """From one address."""
 VIEW_BODIES = "telemetry.view_bodyrow"
+ALL_DOMAINS = "accounts.all_domains"
 
 
 class AccessRefused(Exception):
@@ -39,8 +40,17 @@ class Viewer:
     may_see_bodies: bool
     """And headers and previews: all of what was said."""
 
+    @property
+    def sees_all(self) -> bool:
+        return self.domain_ids is None
+
+    @property
+    def sees_any(self) -> bool:
+        return self.domain_ids is None or bool(self.domain_ids)
+
 
 EVERYTHING = Viewer(domain_ids=None, may_see_bodies=True)
+NOTHING = Viewer(domain_ids=frozenset(), may_see_bodies=False)
 
 
 def viewer_of(request: HttpRequest) -> Viewer:
@@ -116,12 +126,15 @@ def _by_session(request: HttpRequest) -> tuple[Viewer, str]:
     raise AccessRefused(_who(user))
 
 
-def viewer_for(user: User) -> Viewer:
-    """A member of staff."""
-    if user.is_superuser:
-        return EVERYTHING
+def viewer_for(user: AbstractBaseUser | AnonymousUser) -> Viewer:
+    """What a person may see who has come in: the domains of the memberships, or all of them."""
+    if not (isinstance(user, User) and user.is_active and user.is_staff):
+        return NOTHING
+    may_see_bodies = user.has_perm(VIEW_BODIES)
+    if user.has_perm(ALL_DOMAINS):  # as superusers have every permission
+        return Viewer(domain_ids=None, may_see_bodies=may_see_bodies)
     domain_ids = Membership.objects.filter(user=user).values_list("domain_id", flat=True)
-    return Viewer(frozenset(domain_ids), user.has_perm(VIEW_BODIES))
+    return Viewer(frozenset(domain_ids), may_see_bodies)
 
 
 def _who(user: AbstractBaseUser | AnonymousUser) -> str:

@@ -5,19 +5,22 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 
+from accounts.access import Viewer
 from accounts.console import ModelAdmin, TabularInline
 from accounts.models import ClientKey, Credential, Domain, Membership
 from accounts.oauth.adminviews import SignsIn
 from accounts.people import PersonAdmin, TeamAdmin  # noqa: F401 (registers them)
 from accounts.privacy import Storage
+from accounts.scoping import viewer_in
 from accounts.secret import validate_upstream_secret
 
 admin.site.site_header = admin.site.site_title = "Nexus"
 admin.site.index_title = "Configuration and record"
+SHARED = "It belongs to another domain, which lets yours use it."
 ROTATED_MAX = 10
 """Client keys at once: their secrets are shown in messages, which are a cookie."""
 
@@ -29,9 +32,19 @@ class MembershipInline(TabularInline):
     autocomplete_fields = ("user",)
     extra = 0
 
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_add_permission(request, obj) and viewer_in(request).sees_all
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_change_permission(request, obj) and viewer_in(request).sees_all
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_delete_permission(request, obj) and viewer_in(request).sees_all
+
 
 @admin.register(Domain)
 class DomainAdmin(ModelAdmin):
+    ways_to_domain = ("id",)
     list_display = (
         "host",
         "is_active",
@@ -66,6 +79,17 @@ class DomainAdmin(ModelAdmin):
         ("Slack", {"fields": ("reaches_slack",)}),
     )
 
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return super().has_add_permission(request) and viewer_in(request).sees_all
+
+    def has_delete_permission(self, request: HttpRequest, obj: Domain | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and viewer_in(request).sees_all
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Domain | None = None) -> tuple[str, ...]:
+        # That a name is taken already would tell of other people's domains.
+        found = tuple(super().get_readonly_fields(request, obj))
+        return found if viewer_in(request).sees_all else ("host", *found)
+
     @admin.display(description="Bodies kept", ordering="retain_bodies_days")
     def bodies_kept(self, domain: Domain) -> str:
         return _days(domain.retain_bodies_days) if Storage(domain.storage).keeps_bodies else "not at all"
@@ -87,6 +111,7 @@ def _days(days: int | None) -> str:
 
 @admin.register(ClientKey)
 class ClientKeyAdmin(ModelAdmin):
+    ways_to_domain = ("domain_id",)
     list_display = ("name", "domain", "masked", "state", "old_secret", "expires_at", "last_used_at", "created_at")
     list_filter = ("domain",)
     list_select_related = ("domain",)
@@ -209,6 +234,7 @@ class CredentialForm(forms.ModelForm):
 
 @admin.register(Credential)
 class CredentialAdmin(SignsIn, ModelAdmin):
+    ways_to_domain = ("domain_id",)
     form = CredentialForm
     list_display: tuple[str, ...] = ("name", "domain", "kind", "masked", "owner", "priority", "is_active")
     list_filter: ClassVar[tuple[str, ...]] = ("domain", "is_active")
@@ -250,6 +276,8 @@ class CredentialAdmin(SignsIn, ModelAdmin):
         found = [*self.fieldsets]
         if obj is None:
             return found
+        if not self.owns(request, obj):
+            return [(None, {"fields": ("name", "kind", "is_active"), "description": SHARED})]
         if not self.has_change_permission(request, obj):
             # Who may look only gets every field as it is: there this one would come out.
             found[1] = (found[1][0], {**found[1][1], "fields": ("expires_at",)})
@@ -259,6 +287,36 @@ class CredentialAdmin(SignsIn, ModelAdmin):
 
     def get_urls(self) -> list[Any]:
         return [*self.sign_in_urls(), *super().get_urls()]
+
+    # --- Those that others share with one's domains are seen: their names and how they stand --------------------------
+
+    def seen(self, viewer: Viewer) -> Q:
+        shared = Credential.shared_with.through.objects.filter(domain_id__in=viewer.domain_ids or ())
+        return self.owned(viewer) | Q(id__in=shared.values("credential_id"))  # a join might find one twice
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        row = super().get_object(request, object_id, from_field)
+        if row is not None and not self.owns(request, row):
+            row.masked = ""  # which is in its title
+        return row
+
+    def get_ordering(self, request: HttpRequest) -> Any:
+        """As they are called: the order of their domains would tell whose they are."""
+        return super().get_ordering(request) if viewer_in(request).sees_all else ("name",)
+
+    def get_sortable_by(self, request: HttpRequest) -> Any:
+        return super().get_sortable_by(request) if viewer_in(request).sees_all else ("called",)
+
+    def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:
+        """What is not shown of others' is not looked for either."""
+        return self.search_fields if viewer_in(request).sees_all else ("name",)
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        """Forms are about one's own."""
+        viewer = viewer_in(request)
+        is_choice = request.resolver_match is not None and request.resolver_match.url_name == "autocomplete"
+        offered = queryset.filter(self.owned(viewer)) if is_choice and not viewer.sees_all else queryset
+        return super().get_search_results(request, offered, search_term)
 
     def save_model(self, request: HttpRequest, obj: Credential, form: Any, change: bool) -> None:
         """Only what was changed here: meanwhile the share of the traffic may have been taken back."""

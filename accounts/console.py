@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from accounts.scoping import Confined, ConfinedChoices
+
 if TYPE_CHECKING:  # unfold has no types; its classes are these with other looks
     from django.contrib.admin import ModelAdmin as StyledModelAdmin
     from django.contrib.admin import TabularInline as StyledTabularInline
@@ -10,9 +12,9 @@ else:
     from unfold.admin import TabularInline as StyledTabularInline
 
 
-class ModelAdmin(StyledModelAdmin):
-    """Of a kind of rows."""
+class ModelAdmin(Confined, StyledModelAdmin):
+    """Of a kind of rows. Who sees which of them: accounts.scoping."""
 
 
-class TabularInline(StyledTabularInline):
+class TabularInline(ConfinedChoices, StyledTabularInline):
     """Rows within the page of another one."""

@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts.console import TabularInline
-from telemetry.admin.record import MachineRows
+from telemetry.admin.record import MachineRows, name_of
 from telemetry.models import BatchRow, BatchUsageRow
 
 NOT_READ = "results not read through Nexus yet"
@@ -44,6 +44,7 @@ class UsageInline(TabularInline):
 
 @admin.register(BatchRow)
 class BatchAdmin(MachineRows):
+    ways_to_domain = ("domain_id",)
     list_display = ("id", "created_at", "client_key", "state", "requests", "cost")
     list_filter = ("domain",)
     sortable_by = ("created_at",)
@@ -52,14 +53,18 @@ class BatchAdmin(MachineRows):
     search_help_text = "The id of a batch (msgbatch_…): the whole of it."
     fieldsets = (
         (None, {"fields": ("id", "state", "cost")}),
-        ("Created", {"fields": ("created_at", "created_by", ("domain", "client_key"), "credential")}),
+        ("Created", {"fields": ("created_at", "created_by", ("domain", "client_key"), "answered_with")}),
         ("Booked", {"fields": ("booked_at", "booked_id", COUNTED)}),
     )
-    readonly_fields = ("state", "cost")
+    readonly_fields = ("state", "cost", "answered_with")
     inlines = (UsageInline,)
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[BatchRow]":
         return super().get_queryset(request).prefetch_related("usage")
+
+    @admin.display(description="Credential")
+    def answered_with(self, batch: BatchRow) -> str:
+        return name_of(batch.credential)
 
     @admin.display(description="State")
     def state(self, batch: BatchRow) -> str:

@@ -38,6 +38,7 @@ class StepInline(TabularInline):
 
 @admin.register(Incident)
 class IncidentAdmin(MachineRows):
+    ways_to_domain = ("domain_id",)
     list_display = ("short", "state", "severity", "rule", "label", "sentence", "since", "age")
     list_filter = ("state", "severity", "rule", "domain")
     search_fields = ("object__exact", "label__icontains")
@@ -105,7 +106,8 @@ class RuleSettingsAdmin(ModelAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """A row for each rule there is, so that it can be changed."""
-        RuleSettings.objects.bulk_create([RuleSettings(rule=name) for name in BY_NAME], ignore_conflicts=True)
+        if self.has_view_permission(request):
+            RuleSettings.objects.bulk_create([RuleSettings(rule=name) for name in BY_NAME], ignore_conflicts=True)
         return super().changelist_view(request, extra_context)
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[RuleSettings]":

@@ -19,7 +19,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.ids import first_id_at, new_id
-from accounts.models import Budget, ClientKey, Credential, Domain, RateLimit
+from accounts.models import Budget, ClientKey, Credential, Domain, Membership, RateLimit
 from telemetry.limits import overview, reading
 from telemetry.limits.memory import MemoryStore
 from telemetry.limits.statefile import StateFile
@@ -116,6 +116,7 @@ def test_figures_are_for_those_who_may_look(client: Client, domain: Domain) -> N
     for url in (f"{LIMITS}{row.id}/use/", f"{LIMITS}use/?ids={row.id}"):
         assert client.get(url).status_code == 404
     user.user_permissions.add(Permission.objects.get(codename="view_ratelimit"))
+    Membership.objects.create(user=user, domain=domain)
     for url in (f"{LIMITS}{row.id}/use/", f"{LIMITS}use/?ids={row.id}"):
         assert client.get(url).status_code == 200
 
