@@ -14,7 +14,7 @@ admin.site.unregister(Group)
 
 
 @admin.register(User)
-class PersonAdmin(UserAdmin, ModelAdmin):  # type: ignore[type-arg] # it is not generic at run time
+class PersonAdmin(UserAdmin, ModelAdmin):  # type: ignore[misc, type-arg] # not generic at run time; both bases have their forms
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm

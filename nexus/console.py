@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpRequest
+from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 GREYS = {
@@ -46,6 +47,7 @@ def looks(*, is_debug: bool) -> dict[str, Any]:
         "SHOW_VIEW_ON_SITE": False,
         "ENVIRONMENT": "nexus.console.environment" if is_debug else None,
         "DASHBOARD_CALLBACK": "dashboard.attention.callback",
+        "STYLES": [lambda request: static("console/console.css")],
         "COLORS": {"base": GREYS, "primary": INDIGO},
         "SIDEBAR": {"show_search": False, "show_all_applications": False, "navigation": _navigation()},
     }
