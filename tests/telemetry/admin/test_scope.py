@@ -505,7 +505,7 @@ def test_with_whom_one_shares_stays_when_it_is_not_shown(ours: Tenant, theirs: T
     Membership.objects.create(user=User.objects.get(), domain=second)
     row.shared_with.add(theirs.one(Domain))
     url = f"{root(Credential)}{row.pk}/change/"
-    form: dict[str, Any] = CREDENTIAL | {"domain": str(row.domain_id), "secret": ""}
+    form: dict[str, Any] = {**CREDENTIAL, "domain": str(row.domain_id), "secret": ""}
     assert not re.search(ZEBRA, operator.get(url).content.decode())
     assert operator.post(url, {**form, "shared_with": [str(second.pk)]}).status_code == 302
     assert {*row.shared_with.all()} == {second, theirs.one(Domain)}
