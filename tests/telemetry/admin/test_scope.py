@@ -490,8 +490,7 @@ def test_a_shared_credential_is_not_changed(
     actions = admin_client.get(root(Credential)).context["cl"].model_admin.get_actions(_request(admin_client))
     before = everything()
     for action in actions:
-        data = {"action": action, "_selected_action": [str(shared.pk)], "post": "yes"}
-        operator.post(root(Credential), data)
+        operator.post(root(Credential), {"action": action, "_selected_action": [str(shared.pk)], "post": "yes"})
     assert everything() == before
     limit = LIMIT | {"credential": str(shared.pk)}
     assert "Select a valid choice" in operator.post(f"{root(RateLimit)}add/", limit).content.decode()
