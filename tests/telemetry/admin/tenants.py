@@ -102,7 +102,7 @@ def _told(made: Tenant) -> None:
     made.add(
         Webhook.objects.create(name=f"{word} hook", url=url, secret="fake-secret-of-16-or-more", domain=made.domain)
     )
-    when = {"opened_at": now, "updated_at": now, "seen_at": now, "evaluated_at": now, "told_at": now}
+    when = dict.fromkeys(("opened_at", "updated_at", "seen_at", "evaluated_at", "told_at"), now - 2.5 * DAY)
     about = {"rule": "error_rate", "object": word, "label": f"{word} fails", "sentence": f"{word} fails"}
     incident = made.add(Incident.objects.create(domain=made.domain, severity="warning", **about, **when))
     step = {"number": 1, "kind": "opened", "severity": "warning", "sentence": word, "at": now, "notice_id": new_id()}

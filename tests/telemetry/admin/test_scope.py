@@ -490,8 +490,7 @@ def test_a_shared_credential_is_not_changed(
     actions = admin_client.get(root(Credential)).context["cl"].model_admin.get_actions(_request(admin_client))
     before = everything()
     for action in actions:
-        data = {"action": action, "_selected_action": [str(shared.pk)], "post": "yes"}
-        operator.post(root(Credential), data)
+        operator.post(root(Credential), {"action": action, "_selected_action": [str(shared.pk)], "post": "yes"})
     assert everything() == before
     limit = LIMIT | {"credential": str(shared.pk)}
     assert "Select a valid choice" in operator.post(f"{root(RateLimit)}add/", limit).content.decode()
@@ -505,7 +504,7 @@ def test_with_whom_one_shares_stays_when_it_is_not_shown(ours: Tenant, theirs: T
     Membership.objects.create(user=User.objects.get(), domain=second)
     row.shared_with.add(theirs.one(Domain))
     url = f"{root(Credential)}{row.pk}/change/"
-    form: dict[str, Any] = CREDENTIAL | {"domain": str(row.domain_id), "secret": ""}
+    form: dict[str, Any] = {**CREDENTIAL, "domain": str(row.domain_id), "secret": ""}
     assert not re.search(ZEBRA, operator.get(url).content.decode())
     assert operator.post(url, {**form, "shared_with": [str(second.pk)]}).status_code == 302
     assert {*row.shared_with.all()} == {second, theirs.one(Domain)}
