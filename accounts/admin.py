@@ -282,8 +282,8 @@ class CredentialAdmin(SignsIn, ModelAdmin):
             {
                 "classes": ("kind-only", "kind-federation"),
                 "fields": (
-                    ("federation_rule_id", "organization_id"),
-                    ("service_account_id", "workspace_id"),
+                    *("federation_rule_id", "organization_id"),
+                    *("service_account_id", "workspace_id"),
                     "assertion_file",
                 ),
                 "description": "The ids are those of the Claude Console.",
@@ -291,7 +291,7 @@ class CredentialAdmin(SignsIn, ModelAdmin):
         ),
         (
             "Its place among the domain's credentials",
-            {"fields": (("priority", "weight", "is_standby"), "allowed_models")},
+            {"fields": ("priority", "weight", "is_standby", "allowed_models")},
         ),
         (
             "It replaces another one, step by step",
