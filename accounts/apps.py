@@ -6,6 +6,7 @@ class AccountsConfig(AppConfig):
     verbose_name = "Register"
 
     def ready(self) -> None:
-        from accounts import news
+        from accounts import groups, news
 
         news.connect()
+        groups.connect()

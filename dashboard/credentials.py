@@ -52,28 +52,31 @@ def _wanted(seen: Mapping[UUID, str], viewer: Viewer, asked: OfCredential) -> An
         rows = rows.filter(Q(domain_id__in=domains) | Q(id__in=shared))
     if asked.credential is not None:
         rows = rows.filter(Q(id=as_uuid(asked.credential)) | Q(name=asked.credential))
-    return rows.order_by("domain__host", "is_standby", "priority", "name", "id")
+    # Where among the domains a shared one stands would tell whose it is.
+    whose = ("domain__host",) if viewer.domain_ids is None else ()
+    return rows.order_by(*whose, "is_standby", "priority", "name", "id")
 
 
 def _credential(
     row: Credential, standings: Mapping[str, Standing], used: list[Use], seen: Mapping[UUID, str], *, is_known: bool
 ) -> Row:
     now, found = time.time(), standings.get(str(row.id), Standing())
-    hosts_seen = {*seen.values()}
+    hosts_seen, is_own = {*seen.values()}, row.domain_id in seen
+    replaces = row.replaces if is_own else None
     return {
         "id": row.id,
         "name": row.name,
         "domain": seen.get(row.domain_id),
         "shared_with": sorted(domain.host for domain in row.shared_with.all() if domain.id in seen),
-        "owner": row.owner,
+        "owner": row.owner if is_own else None,
         "kind": row.kind,
         "is_active": row.is_active,
         "priority": row.priority,
         "weight": row.weight,
         "is_standby": row.is_standby,
         "allowed_models": model_patterns(row.allowed_models),
-        "replaces": row.replaces.name if row.replaces else None,
-        "traffic_percent": row.traffic_percent if row.replaces else None,
+        "replaces": replaces.name if replaces else None,
+        "traffic_percent": row.traffic_percent if replaces else None,
         "expires_at": ends_at(row),
         **status_of(row, found, timezone.now(), is_known=is_known).as_dict(),
         "circuit": found.circuit(now).value,
@@ -82,7 +85,7 @@ def _credential(
             for family, each in sorted(found.cooling_now(now).items())
         ],
         "limits": [room.as_dict() for room in rooms(found, now)],
-        "check": _check(row),
+        "check": _check(row, is_own=is_own),
         "used_by": [
             {"domain": use.domain, "requests": use.requests, "is_estimate": use.is_estimate}
             for use in used
@@ -91,7 +94,7 @@ def _credential(
     }
 
 
-def _check(row: Credential) -> Row | None:
+def _check(row: Credential, *, is_own: bool) -> Row | None:
     """The last one."""
     standing = getattr(row, "standing", None)
     if standing is None or standing.checked_at is None:
@@ -101,6 +104,6 @@ def _check(row: Credential) -> Row | None:
         "status": standing.check_status,
         "message": standing.check_message,
         "latency_ms": standing.latency_ms,
-        "organization_id": standing.organization_id or None,
+        "organization_id": (standing.organization_id or None) if is_own else None,
         "models": standing.models_seen,
     }

@@ -109,6 +109,7 @@ class Domain(models.Model):
 
     class Meta:
         ordering = ["host"]
+        permissions = [("all_domains", "Sees all domains, and what belongs to none")]
 
     def __str__(self) -> str:
         return self.host
@@ -120,7 +121,7 @@ class Domain(models.Model):
 
 
 class Membership(models.Model):
-    """Lets a person look at one domain. Superusers look at all."""
+    """Lets a person look at one domain. Those with the permission `accounts.all_domains` look at all."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
     domain = models.ForeignKey(Domain, on_delete=models.CASCADE, related_name="memberships")

@@ -30,6 +30,7 @@ class SignsIn:
     message_user: Any
     has_change_permission: Any
     log_change: Any
+    get_queryset: Any
     sign_in_fields: ClassVar[tuple[str, ...]] = ("sign_in",)
 
     def sign_in_urls(self) -> list[URLPattern]:
@@ -51,7 +52,7 @@ class SignsIn:
         return format_html(button, url, word, _said(token))
 
     def _begin(self, request: HttpRequest, pk: UUID) -> HttpResponse:
-        row = get_object_or_404(Credential, pk=pk, kind=Credential.Kind.OAUTH)
+        row = get_object_or_404(self.get_queryset(request), pk=pk, kind=Credential.Kind.OAUTH)
         if not self.has_change_permission(request, row):
             raise PermissionDenied
         try:
@@ -72,7 +73,7 @@ class SignsIn:
         if begun is None or begun["at"] < time.time() - login.SECONDS:
             self.message_user(request, "This sign-in was not begun here, or too long ago. Begin again.", messages.ERROR)
             return redirect("admin:accounts_credential_changelist")
-        row = get_object_or_404(Credential, pk=begun["credential"])
+        row = get_object_or_404(self.get_queryset(request), pk=begun["credential"])
         if not self.has_change_permission(request, row):
             raise PermissionDenied
         state = request.GET["state"]

@@ -6,7 +6,8 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from telemetry.admin.record import MachineRows
+from accounts.console import TabularInline
+from telemetry.admin.record import MachineRows, name_of
 from telemetry.models import BatchRow, BatchUsageRow
 
 NOT_READ = "results not read through Nexus yet"
@@ -15,7 +16,7 @@ NO_OWNER_SEEN = "Nexus did not see it created: it is booked to the key that read
 COUNTED = ("succeeded", "errored", "canceled", "expired")
 
 
-class UsageInline(admin.TabularInline):
+class UsageInline(TabularInline):
     model = BatchUsageRow
     fields = (
         "model",
@@ -43,6 +44,7 @@ class UsageInline(admin.TabularInline):
 
 @admin.register(BatchRow)
 class BatchAdmin(MachineRows):
+    ways_to_domain = ("domain_id",)
     list_display = ("id", "created_at", "client_key", "state", "requests", "cost")
     list_filter = ("domain",)
     sortable_by = ("created_at",)
@@ -51,14 +53,18 @@ class BatchAdmin(MachineRows):
     search_help_text = "The id of a batch (msgbatch_…): the whole of it."
     fieldsets = (
         (None, {"fields": ("id", "state", "cost")}),
-        ("Created", {"fields": ("created_at", "created_by", ("domain", "client_key"), "credential")}),
+        ("Created", {"fields": ("created_at", "created_by", ("domain", "client_key"), "answered_with")}),
         ("Booked", {"fields": ("booked_at", "booked_id", COUNTED)}),
     )
-    readonly_fields = ("state", "cost")
+    readonly_fields = ("state", "cost", "answered_with")
     inlines = (UsageInline,)
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[BatchRow]":
         return super().get_queryset(request).prefetch_related("usage")
+
+    @admin.display(description="Credential")
+    def answered_with(self, batch: BatchRow) -> str:
+        return name_of(batch.credential)
 
     @admin.display(description="State")
     def state(self, batch: BatchRow) -> str:

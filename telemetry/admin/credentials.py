@@ -17,13 +17,14 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
 from accounts.admin import CredentialAdmin
-from accounts.models import Credential
+from accounts.models import Credential, Domain
+from accounts.scoping import viewer_in
 from telemetry.admin.limits import Limited
 from telemetry.credentials import checking, reading, replacing
 from telemetry.credentials.reading import Standing
 from telemetry.credentials.rooms import rooms
 from telemetry.credentials.status import Status, known_standings, moment, status_of, statuses, with_rows
-from telemetry.credentials.uses import uses
+from telemetry.credentials.uses import Use, uses
 from telemetry.limits import overview
 from telemetry.limits.lines import Line
 from telemetry.limits.overview import Overview
@@ -44,7 +45,7 @@ class Cools(NamedTuple):
 class StandingCredentialAdmin(Limited, CredentialAdmin):
     limited_by = "credential"
     has_budgets = False
-    list_display = ("called", "standing_now", "domain", "kind_short", "owner", "place")
+    list_display = ("called", "standing_now", "of_domain", "kind_short", "answers_for_it", "place")
     list_filter = (*CredentialAdmin.list_filter, "kind")
     list_select_related = ("domain", "token", "standing", "replaces")
     change_form_template = "telemetry/credential_form.html"
@@ -65,11 +66,20 @@ class StandingCredentialAdmin(Limited, CredentialAdmin):
         found = statuses(changes.result_list)
         for row in changes.result_list:
             row.status_now = found[row.pk]
+            row.is_own = self.owns(request, row)
         return changes
 
     @admin.display(description="Name", ordering="name")
-    def called(self, row: Credential) -> SafeString:
-        return format_html('{}<small class="masked">{}</small>', row.name, row.masked)
+    def called(self, row: Any) -> SafeString:
+        return format_html('{}<small class="masked">{}</small>', row.name, row.masked if row.is_own else "")
+
+    @admin.display(description="Domain", ordering="domain")
+    def of_domain(self, row: Any) -> str:
+        return str(row.domain) if row.is_own else "shared with yours"
+
+    @admin.display(description="Owner", ordering="owner")
+    def answers_for_it(self, row: Any) -> str:
+        return str(row.owner) if row.is_own else "—"
 
     @admin.display(description="Status")
     def standing_now(self, row: Any) -> SafeString:
@@ -83,7 +93,9 @@ class StandingCredentialAdmin(Limited, CredentialAdmin):
         return row.get_kind_display().partition(" (")[0].partition(" with ")[0]
 
     @admin.display(description="Place", ordering="priority")
-    def place(self, row: Credential) -> str:
+    def place(self, row: Any) -> str:
+        if not row.is_own:
+            return "—"
         if row.replaces:
             return f"{row.traffic_percent} % of {row.replaces.name}"
         return f"{row.priority}, standby" if row.is_standby else str(row.priority)
@@ -107,18 +119,34 @@ class StandingCredentialAdmin(Limited, CredentialAdmin):
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **options: Any) -> HttpResponse:
         row = options.get("obj")
         if row is not None:
-            context |= self._page_of(row) | {"may_act": self.has_change_permission(request, row)}
+            context |= self._page_of(request, row) | {"may_act": self.has_change_permission(request, row)}
         return super().render_change_form(request, context, *args, **options)
 
-    def _page_of(self, row: Credential) -> dict[str, Any]:
-        used = uses([row.id], timezone.now()).get(row.id, [])
-        return _shown(self._row(row.id)) | {
+    def get_fieldsets(self, request: HttpRequest, obj: Credential | None = None) -> Any:
+        """Of another domain's, what this base alone shows of it."""
+        is_others = obj is not None and not self.owns(request, obj)
+        return CredentialAdmin.get_fieldsets(self, request, obj) if is_others else super().get_fieldsets(request, obj)
+
+    def _page_of(self, request: HttpRequest, row: Credential) -> dict[str, Any]:
+        used = self._used_by(request, row)
+        return self._shown_to(request, row) | {
             "uses": used[:ROOMS_MAX],
             "used": sum(use.requests for use in used),
             "stages": replacing.STAGES,
             "standing_url": reverse("admin:accounts_credential_standing", args=[row.pk]),
             "do_url": reverse("admin:accounts_credential_do", args=[row.pk]),
         }
+
+    def _shown_to(self, request: HttpRequest, row: Credential) -> dict[str, Any]:
+        return _shown(self._row(row.id)) | {"is_own": self.owns(request, row)}
+
+    def _used_by(self, request: HttpRequest, row: Credential) -> list[Use]:
+        """What other people's domains do with it is theirs to know."""
+        found, viewer = uses([row.id], timezone.now()).get(row.id, []), viewer_in(request)
+        if viewer.domain_ids is None:
+            return found
+        hosts = {*Domain.objects.filter(id__in=viewer.domain_ids).values_list("host", flat=True)}
+        return [use for use in found if use.domain in hosts]
 
     def _row(self, row_id: UUID) -> Credential:
         return with_rows(Credential.objects.filter(pk=row_id)).select_related("replaces").get()
@@ -127,7 +155,7 @@ class StandingCredentialAdmin(Limited, CredentialAdmin):
         row = self._seen(request, row_id)
         if row is None or not self.has_view_permission(request, row):
             raise Http404
-        return render(request, "telemetry/_credential.html", _shown(self._row(row_id)))
+        return render(request, "telemetry/_credential.html", self._shown_to(request, row))
 
     def _seen(self, request: HttpRequest, row_id: UUID) -> Credential | None:
         rows: QuerySet[Credential] = self.get_queryset(request)

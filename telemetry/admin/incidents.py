@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html_join
 
+from accounts.console import ModelAdmin, TabularInline
 from telemetry.admin.record import MachineRows
 from telemetry.models import Incident, IncidentStep, Limits, RuleSettings
 from telemetry.notices import incidents
@@ -20,7 +21,7 @@ from telemetry.notices.wording import duration
 BY_NAME = {rule.name: rule for rule in RULES}
 
 
-class StepInline(admin.TabularInline):
+class StepInline(TabularInline):
     model = IncidentStep
     fields = ("number", "kind", "severity", "at", "by", "sentence", "facts", "notice_id")
     readonly_fields = fields
@@ -37,6 +38,7 @@ class StepInline(admin.TabularInline):
 
 @admin.register(Incident)
 class IncidentAdmin(MachineRows):
+    ways_to_domain = ("domain_id",)
     list_display = ("short", "state", "severity", "rule", "label", "sentence", "since", "age")
     list_filter = ("state", "severity", "rule", "domain")
     search_fields = ("object__exact", "label__icontains")
@@ -96,7 +98,7 @@ class IncidentAdmin(MachineRows):
 
 
 @admin.register(RuleSettings)
-class RuleSettingsAdmin(admin.ModelAdmin):
+class RuleSettingsAdmin(ModelAdmin):
     list_display = ("title", "is_on", "counts_from", "window", "severity_now")
     list_display_links = ("title",)
     readonly_fields = ("meaning",)
@@ -104,7 +106,8 @@ class RuleSettingsAdmin(admin.ModelAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """A row for each rule there is, so that it can be changed."""
-        RuleSettings.objects.bulk_create([RuleSettings(rule=name) for name in BY_NAME], ignore_conflicts=True)
+        if self.has_view_permission(request):
+            RuleSettings.objects.bulk_create([RuleSettings(rule=name) for name in BY_NAME], ignore_conflicts=True)
         return super().changelist_view(request, extra_context)
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[RuleSettings]":

@@ -1,6 +1,7 @@
 """Limits and budgets in the admin, with what is used of them now."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -15,10 +16,13 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
+from accounts.access import Viewer
 from accounts.admin import ClientKeyAdmin, DomainAdmin
+from accounts.console import ModelAdmin
 from accounts.ids import first_id_at
 from accounts.models import Budget, ClientKey, Credential, Domain, RateLimit
 from accounts.register import budget_facts
+from accounts.scoping import own_rows, viewer_in
 from telemetry.limits import overview
 from telemetry.limits.forecast import forecast
 from telemetry.limits.history import past_periods
@@ -45,7 +49,7 @@ RATES = (
 )
 
 
-class LiveUse(admin.ModelAdmin):
+class LiveUse(ModelAdmin):
     """A page, and a column of the list, that show what is used now, and go on showing it."""
 
     class Media:
@@ -65,7 +69,25 @@ class LiveUse(admin.ModelAdmin):
         if row is None or row._state.adding:
             return "It is shown here once this is saved."
         url = reverse(self._url_name("use"), args=[row.pk])
-        return render_to_string("telemetry/use_live.html", {"url": url, "use": self.use_of(row)})
+        return render_to_string("telemetry/use_live.html", {"url": url, "use": self._use_for(row.viewer, row)})
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """With who looks at it: its fields are not told."""
+        row = super().get_object(request, object_id, from_field)
+        if row is not None:
+            row.viewer = viewer_in(request)
+        return row
+
+    def _use_for(self, viewer: Viewer, row: Any) -> Overview:
+        found = self.use_of(row)
+        return found if viewer.sees_all else replace(found, lines=lines_for(viewer, found.lines))
+
+    def _uses_for(self, viewer: Viewer, rows: Sequence[Any]) -> dict[UUID, list[Line]]:
+        found = self.uses_of(rows)
+        if viewer.sees_all:
+            return found
+        seen = {id(line) for line in lines_for(viewer, [line for lines in found.values() for line in lines])}
+        return {row_id: [line for line in lines if id(line) in seen] for row_id, lines in found.items()}
 
     @admin.display(description="Fullest now")
     def fullest(self, row: Any) -> str:
@@ -76,7 +98,7 @@ class LiveUse(admin.ModelAdmin):
         """With the figures of the rows on this page, however many rows there are."""
         changes = super().get_changelist_instance(request)
         rows = list(changes.result_list)
-        found = self.uses_of(rows)
+        found = self._uses_for(viewer_in(request), rows)
         for row in rows:
             row.lines_now = found.get(row.pk)
         changes.result_list = rows
@@ -97,7 +119,7 @@ class LiveUse(admin.ModelAdmin):
         row = self.get_queryset(request).filter(pk=row_id).first()
         if row is None or not self.has_view_permission(request, row):
             raise Http404
-        return render(request, "telemetry/_use.html", {"use": self.use_of(row)})
+        return render(request, "telemetry/_use.html", {"use": self._use_for(viewer_in(request), row)})
 
     def _uses(self, request: HttpRequest) -> HttpResponse:
         if not self.has_view_permission(request):
@@ -106,11 +128,22 @@ class LiveUse(admin.ModelAdmin):
         rows = self.get_queryset(request).filter(pk__in=ids)
         if self.list_select_related:
             rows = rows.select_related(*self.list_select_related)  # type: ignore[misc] # it is a tuple here
-        return JsonResponse({str(row_id): _bar(lines) for row_id, lines in self.uses_of(list(rows)).items()})
+        found = self._uses_for(viewer_in(request), list(rows))
+        return JsonResponse({str(row_id): _bar(lines) for row_id, lines in found.items()})
+
+
+def lines_for(viewer: Viewer, lines: list[Line]) -> list[Line]:
+    """Without those of limits and budgets of everything, which tell what others use."""
+    ids = {line.origin.id for line in lines}
+    seen: set[UUID | None] = {None}
+    for model in (RateLimit, Budget):
+        seen.update(own_rows(model, viewer).filter(id__in=ids).values_list("id", flat=True))
+    return [line for line in lines if line.origin.id in seen]
 
 
 @admin.register(RateLimit)
 class RateLimitAdmin(LiveUse):
+    ways_to_domain = ("domain_id", "client_key__domain_id", "credential__domain_id")
     list_display = ("scope", "models", "rates", "fullest", "is_active")
     list_filter = ("is_active", "domain")
     list_select_related = ("domain", "client_key", "credential")
@@ -163,6 +196,7 @@ class RateLimitAdmin(LiveUse):
 
 @admin.register(Budget)
 class BudgetAdmin(LiveUse):
+    ways_to_domain = ("domain_id", "client_key__domain_id")
     list_display = ("name", "whose", "period", "amount", "fullest", "ends", "at_most_over", "is_active")
     list_filter = ("is_active", "period", "domain")
     list_select_related = ("domain", "client_key__domain")

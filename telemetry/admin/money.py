@@ -20,7 +20,9 @@ from django.utils.html import format_html
 from django.utils.text import Truncator
 from kombu.exceptions import OperationalError
 
+from accounts.console import ModelAdmin
 from accounts.ids import first_id_at
+from accounts.scoping import viewer_in
 from telemetry.admin.record import MachineRows, on_one_line
 from telemetry.lookup import as_uuid
 from telemetry.models import Adjustment, ExchangeRow, PriceRow, RepricingRow
@@ -95,7 +97,8 @@ class PriceForm(forms.ModelForm):
 
 
 @admin.register(PriceRow)
-class PriceAdmin(admin.ModelAdmin):
+class PriceAdmin(ModelAdmin):
+    is_for_all = True
     form = PriceForm
     change_list_template = "telemetry/prices.html"
     list_display = ("pattern_on_one_line", "since", "tokens", "cached", "longer_prompts", "factors", "read_in")
@@ -199,7 +202,8 @@ class PriceAdmin(admin.ModelAdmin):
     # --- What has no price --------------------------------------------------------------------------------------------
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        unpriced = [asdict(each) | {"add_url": _add_url(each.model, each.since)} for each in unpriced_models()]
+        found = unpriced_models() if viewer_in(request).sees_all else []  # of all domains' exchanges
+        unpriced = [asdict(each) | {"add_url": _add_url(each.model, each.since)} for each in found]
         return super().changelist_view(request, {"unpriced": unpriced, **(extra_context or {})})
 
     # --- Repricing ----------------------------------------------------------------------------------------------------

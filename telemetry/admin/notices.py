@@ -10,7 +10,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
+from accounts.console import ModelAdmin
 from accounts.ids import new_id
+from accounts.scoping import viewer_in
 from telemetry.admin.record import MachineRows
 from telemetry.models import Delivery, SlackSettings, Target, Webhook
 from telemetry.models.notices import SLACK, kinds
@@ -22,6 +24,7 @@ from telemetry.notices.routes import Routes
 from telemetry.notices.sending import send_again, try_again
 
 SECRET_MIN_LENGTH = 16
+HEARS_ALL = "Conversations are told there, word for word: to say where takes the permission to see bodies."
 HIDDEN = {"autocomplete": "off", "size": 80}
 RESULTS = {
     Result.ARRIVED: "The test message arrived.",
@@ -44,6 +47,8 @@ class SlackSettingsForm(forms.ModelForm):
         help_text="Slack's incoming webhook. It is stored encrypted and not shown again. Empty: it stays as it is.",
     )
     forget_webhook_url = forms.BooleanField(label="Forget the webhook URL", required=False)
+    may_say_where = True
+    """Whoever sets the address reads what is said there."""
 
     class Meta:
         model = SlackSettings
@@ -63,6 +68,8 @@ class SlackSettingsForm(forms.ModelForm):
         cleaned = super().clean() or self.cleaned_data
         if cleaned.get("new_webhook_url") and cleaned.get("forget_webhook_url"):
             raise ValidationError("Enter a new webhook URL or forget the old one, not both.")
+        if not self.may_say_where and (cleaned.get("new_webhook_url") or cleaned.get("forget_webhook_url")):
+            raise ValidationError(HEARS_ALL)
         return cleaned
 
     def save(self, commit: bool = True) -> Any:
@@ -73,7 +80,8 @@ class SlackSettingsForm(forms.ModelForm):
 
 
 @admin.register(SlackSettings)
-class SlackSettingsAdmin(admin.ModelAdmin):
+class SlackSettingsAdmin(ModelAdmin):
+    ways_to_domain = ("domain_id",)
     form = SlackSettingsForm
     list_display = ("__str__", "is_on", "webhook_masked", "channel", "reaches")
     list_select_related = ("domain",)
@@ -93,6 +101,21 @@ class SlackSettingsAdmin(admin.ModelAdmin):
         ("As whom", {"fields": ("username", "icon_emoji")}),
         ("When", {"fields": (("quiet_from", "quiet_until", "time_zone"), "digest_at")}),
     )
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **options: Any) -> Any:
+        form = super().get_form(request, obj, change, **options)
+        form.may_say_where = viewer_in(request).may_see_bodies
+        return form
+
+    def get_fieldsets(self, request: HttpRequest, obj: SlackSettings | None = None) -> Any:
+        if viewer_in(request).may_see_bodies:
+            return self.fieldsets
+        first, _, *others = self.fieldsets
+        where = ("Where", {"fields": ("webhook_masked", "channel"), "description": HEARS_ALL})
+        return (first, where, *others)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: SlackSettings | None = None) -> tuple[str, ...]:
+        return self.readonly_fields if viewer_in(request).may_see_bodies else (*self.readonly_fields, "channel")
 
     @admin.display(description="Where it goes")
     def reaches(self, row: SlackSettings) -> str:
@@ -132,6 +155,8 @@ class WebhookForm(forms.ModelForm):
         help_text="“conversation” is what users say and Claude answers.",
     )
 
+    may_hear_conversations = True
+
     class Meta:
         model = Webhook
         fields = ("name", "domain", "kinds", "is_active")
@@ -143,6 +168,12 @@ class WebhookForm(forms.ModelForm):
                 self.add_error(name, "A new webhook needs this.")
         return cleaned
 
+    def clean_kinds(self) -> list[str]:
+        kinds: list[str] = self.cleaned_data["kinds"]
+        if NoticeKind.CONVERSATION.value in kinds and not self.may_hear_conversations:
+            raise ValidationError(HEARS_ALL)
+        return kinds
+
     def save(self, commit: bool = True) -> Any:
         for name in ("url", "secret"):
             if value := self.cleaned_data[f"new_{name}"]:
@@ -151,7 +182,8 @@ class WebhookForm(forms.ModelForm):
 
 
 @admin.register(Webhook)
-class WebhookAdmin(admin.ModelAdmin):
+class WebhookAdmin(ModelAdmin):
+    ways_to_domain = ("domain_id",)
     form = WebhookForm
     list_display = ("name", "url_masked", "domain", "told_of", "is_active")
     list_select_related = ("domain",)
@@ -159,6 +191,17 @@ class WebhookAdmin(admin.ModelAdmin):
     autocomplete_fields = ("domain",)
     actions = ("send_test",)
     fields = ("name", "url_masked", "new_url", "new_secret", "domain", "kinds", "is_active")
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **options: Any) -> Any:
+        form = super().get_form(request, obj, change, **options)
+        form.may_hear_conversations = viewer_in(request).may_see_bodies
+        return form
+
+    def has_change_permission(self, request: HttpRequest, obj: Webhook | None = None) -> bool:
+        """One that hears conversations could be pointed elsewhere."""
+        may = super().has_change_permission(request, obj)
+        hears = obj is not None and NoticeKind.CONVERSATION.value in obj.kinds
+        return may and (not hears or viewer_in(request).may_see_bodies)
 
     @admin.display(description="Told of")
     def told_of(self, hook: Webhook) -> str:
@@ -205,6 +248,7 @@ def _test(place: Place) -> Answer:
 
 @admin.register(Delivery)
 class DeliveryAdmin(MachineRows):
+    ways_to_domain = ("domain_id",)
     list_display = ("entered", "kind", "domain", "target_label", "state", "attempts", "http_status", "error")
     list_filter = ("state", "kind")
     list_select_related = ("domain",)
@@ -219,6 +263,15 @@ class DeliveryAdmin(MachineRows):
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Delivery]":
         return super().get_queryset(request).defer("payload")
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """The installation's places are not told to those who see some domains."""
+        found = super().get_list_display(request)
+        return found if viewer_in(request).sees_all else [name for name in found if name != "target_label"]
+
+    def get_fields(self, request: HttpRequest, obj: Delivery | None = None) -> Any:
+        found = super().get_fields(request, obj)
+        return found if viewer_in(request).sees_all else [line for line in found if "target_label" not in line]
 
     @admin.display(description="When (UTC)", ordering="id")
     def entered(self, delivery: Delivery) -> str:

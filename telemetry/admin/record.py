@@ -11,11 +11,16 @@ from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
 
+from accounts.console import ModelAdmin
+from accounts.models import Credential
+from accounts.scoping import viewer_in
 from telemetry.lookup import as_uuid
 from telemetry.models import Adjustment, BodyRow, ExchangeRow, PriceRow
 from telemetry.money import amounts
 from telemetry.record.message import message_from_stream
 
+SAID = ("message", "request_body", "response_body", "request_headers", "response_headers")
+"""Fields that take the permission to see bodies."""
 COUNTED_MAX_ROWS = 10_000
 SHOWN_MAX_CHARACTERS = 200_000
 SHOWN_MAX_ADJUSTMENTS = 100
@@ -30,7 +35,7 @@ class CappedPaginator(Paginator):
         return cast("QuerySet[Any]", self.object_list)[:COUNTED_MAX_ROWS].count()
 
 
-class MachineRows(admin.ModelAdmin):
+class MachineRows(ModelAdmin):
     """Rows that a machine wrote."""
 
     paginator = CappedPaginator
@@ -48,6 +53,8 @@ class MachineRows(admin.ModelAdmin):
 
 @admin.register(ExchangeRow)
 class ExchangeAdmin(MachineRows):
+    ways_to_domain = ("domain_id",)
+    linked_by = ("id", "client_key")
     list_display = ("started", "status", "outcome", "caller", "kind", "asked_model", "tokens", "costs", "took")
     list_filter = ("outcome", "kind", "domain")  # each has an index
     sortable_by = ("started",)  # by anything else the whole table would be sorted
@@ -56,7 +63,10 @@ class ExchangeAdmin(MachineRows):
     search_help_text = "A request id (of Nexus, the API or a trusted peer), a session or an agent id: the whole of it."
     fieldsets = (
         (None, {"fields": (("id", "correlation_id"), ("started_at", "duration_ms", "first_byte_ms", "overhead_us"))}),
-        ("Who", {"fields": (("domain", "client_key"), ("credential", "credential_source"), "user_id", "user_agent")}),
+        (
+            "Who",
+            {"fields": (("domain", "client_key"), ("answered_with", "credential_source"), "user_id", "user_agent")},
+        ),
         ("Session", {"fields": (("session_id", "agent_id", "parent_agent_id"), "client_address")}),
         ("Request", {"fields": (("method", "path", "query"), ("kind", "is_stream", "model"), "request_bytes")}),
         (
@@ -82,21 +92,23 @@ class ExchangeAdmin(MachineRows):
             },
         ),
         ("Cost", {"fields": ("costs", "prices", "assumed_cost", "adjustments", ("is_declined", "refusals"))}),
-        ("Bodies", {"fields": ("message", "request", "response", "request_headers", "response_headers")}),
     )
-    readonly_fields = (
-        "costs",
-        "prices",
-        "adjustments",
-        "message",
-        "request",
-        "response",
-        "request_headers",
-        "response_headers",
-    )
+    readonly_fields = ("costs", "prices", "adjustments", "answered_with")
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[ExchangeRow]":
         return super().get_queryset(request).defer("usage", "error_message")
+
+    def get_fieldsets(self, request: HttpRequest, obj: ExchangeRow | None = None) -> Any:
+        found = super().get_fieldsets(request, obj)
+        return [*found, ("Bodies", {"fields": SAID})] if viewer_in(request).may_see_bodies else found
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ExchangeRow | None = None) -> Any:
+        found = super().get_readonly_fields(request, obj)
+        return (*found, *SAID) if viewer_in(request).may_see_bodies else found
+
+    @admin.display(description="Credential")
+    def answered_with(self, row: ExchangeRow) -> str:
+        return name_of(row.credential)
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         found, may_repeat = super().get_search_results(request, queryset, search_term)
@@ -149,11 +161,11 @@ class ExchangeAdmin(MachineRows):
         return _shown(msgspec.json.encode(message)) if message else "—"
 
     @admin.display(description="Request body")
-    def request(self, row: ExchangeRow) -> str:
+    def request_body(self, row: ExchangeRow) -> str:
         return _shown(row.request_body())
 
     @admin.display(description="Response body")
-    def response(self, row: ExchangeRow) -> str:
+    def response_body(self, row: ExchangeRow) -> str:
         return _shown(row.response_body())
 
     @admin.display(description="Request headers")
@@ -163,6 +175,11 @@ class ExchangeAdmin(MachineRows):
     @admin.display(description="Response headers")
     def response_headers(self, row: ExchangeRow) -> str:
         return _header_lines(row, "response_headers")
+
+
+def name_of(credential: Credential | None) -> str:
+    """Alone: it may be another domain's, which lets this one use it."""
+    return "—" if credential is None else credential.name
 
 
 def _header_lines(row: ExchangeRow, name: str) -> str:

@@ -85,7 +85,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import RequestFactory
 from django.contrib.auth import login
 looker = User.objects.create_user("looker", is_staff=True)
-looker.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+looker.user_permissions.set(Permission.objects.filter(codename__regex="^(view_|all_domains)"))
 for user in (User.objects.get(username="admin"), looker):
     request = RequestFactory().get("/")
     request.session = import_module(settings.SESSION_ENGINE).SessionStore()

@@ -68,7 +68,7 @@ def do(client: Client, credential: Credential, deed: str) -> str:
 
 def somebody(*permissions: str) -> Client:
     user = User.objects.create_user(f"user-{len(permissions)}", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    user.user_permissions.set(Permission.objects.filter(codename__in=(*permissions, "all_domains")))
     client = Client()
     client.force_login(user)
     return client

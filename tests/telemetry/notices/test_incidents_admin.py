@@ -64,7 +64,7 @@ def test_who_acknowledged_and_who_resolved(admin_client: Client, admin_user: Use
 @pytest.mark.parametrize(("right", "may"), [("view_incident", False), ("change_incident", True)])
 def test_acting_takes_a_right(incident: Incident, right: str, may: bool) -> None:
     user = User.objects.create_user("grace", is_staff=True)
-    names = {"view_incident", right}
+    names = {"view_incident", right, "all_domains"}
     user.user_permissions.set(Permission.objects.filter(codename__in=names))
     client = Client()
     client.force_login(user)
