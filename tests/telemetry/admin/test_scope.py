@@ -8,16 +8,18 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.contrib import admin
 from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Group, Permission, User
 from django.core import serializers
 from django.db.models import Model
-from django.test import Client
+from django.test import Client, RequestFactory
 from pytest_django import Settings
 
 from accounts.ids import new_id
 from accounts.models import Budget, ClientKey, Credential, Domain, Membership, RateLimit
 from accounts.scoping import HELD, NEEDS_DOMAIN, Confined
+from telemetry.admin.credentials import StandingCredentialAdmin
 from telemetry.admin.notices import HEARS_ALL
 from telemetry.models import (
     BatchRow,
@@ -324,6 +326,28 @@ def test_actions_reach_ones_own(ours: Tenant, theirs: Tenant, operator: Client) 
         assert (key.state == "revoked") is is_revoked
 
 
+def test_an_action_gets_the_rows_that_may_be_changed(ours: Tenant, theirs: Tenant) -> None:
+    """Of those that may be seen: what others share is among them."""
+    row, taken = theirs.one(Credential), []
+    row.shared_with.add(ours.one(Domain))
+
+    class Page(StandingCredentialAdmin):
+        actions = ("take",)
+
+        @admin.action(description="Take", permissions=["change"])
+        def take(self, request: Any, rows: Any) -> None:
+            taken.extend(rows)
+
+    own, page = ours.one(Credential), Page(Credential, admin.site)
+    data = {"action": "take", "_selected_action": [str(own.pk), str(row.pk)], "index": "0"}
+    request = RequestFactory().post(root(Credential), data)
+    request.user = person("operator", ours.domain)
+    seen = page.get_queryset(request)
+    assert {own, row} <= {*seen}
+    page.response_action(request, queryset=seen)
+    assert taken == [own]
+
+
 # --- Forms ---------------------------------------------------------------------------------------------------------
 
 RATES = dict.fromkeys(
@@ -417,6 +441,20 @@ def test_prices_rules_people_and_domains_are_the_admins(
     ):
         assert operator.get(url).status_code == 403, url
         assert admin_client.get(url).status_code == 200, url
+
+
+def test_what_has_no_price_is_counted_for_those_who_see_all(theirs: Tenant, operator: Client) -> None:
+    stored_exchange(domain_id=theirs.one(Domain).pk, pricing="unpriced", answered_model="zebra-unpriced")
+    assert "zebra-unpriced" in browser(person("admin")).get(root(PriceRow)).content.decode()
+    assert "zebra-unpriced" not in operator.get(root(PriceRow)).content.decode()
+
+
+def test_the_installation_s_places_are_not_told(ours: Tenant, operator: Client) -> None:
+    row, other = ours.one(Delivery), browser(person("admin"))
+    Delivery.objects.update(target_label="Slack #yetis")
+    for url in (root(Delivery), f"{root(Delivery)}{row.pk}/change/"):
+        assert "Slack #yetis" in other.get(url).content.decode(), url
+        assert "Slack #yetis" not in operator.get(url).content.decode(), url
 
 
 def test_memberships_are_given_by_those_who_see_all(ours: Tenant, theirs: Tenant) -> None:
