@@ -11,9 +11,12 @@ import pytest
 from django.contrib import admin
 from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Group, Permission, User
+from django.contrib.contenttypes.models import ContentType
 from django.core import serializers
+from django.db import connection
 from django.db.models import Model
 from django.test import Client, RequestFactory
+from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from accounts.ids import new_id
@@ -180,6 +183,54 @@ def test_without_a_membership_there_is_nothing(
         nothing = unknown(row)
         for there, nowhere in zip(urls(model, page, row.pk), urls(model, page, nothing), strict=True):
             assert asked(client, there, ids=(row.pk, nothing)) == asked(client, nowhere, ids=(row.pk, nothing))
+
+
+@each_page
+def test_who_is_not_signed_in_as_staff_is_sent_to_the_login(model: type[Model], page: Any, ours: Tenant) -> None:
+    customer = User.objects.create_user("customer")
+    Membership.objects.create(user=customer, domain=ours.one(Domain))
+    for client in (Client(), browser(customer)):
+        for row in ours.rows.get(model, [customer]):
+            for url in urls(model, page, row.pk):
+                for answer in (client.get(url), client.post(url)):
+                    assert answer.status_code in (302, 405), url
+                    assert answer.status_code == 405 or answer.headers["Location"].startswith("/admin/login/"), url
+
+
+@each_group
+def test_what_belongs_to_no_page_tells_nothing(group: str, ours: Tenant, theirs: Tenant, nobodys: Tenant) -> None:
+    client = browser(person(group, ours.domain))
+    for url in (
+        "/admin/",
+        "/admin/accounts/",
+        "/admin/telemetry/",
+        "/admin/search/?s=zebra&extended=1",
+        "/admin/jsi18n/",
+    ):
+        assert not re.search(f"{ZEBRA}|{NOBODYS}", client.get(url).content.decode()), url
+    for model, _ in registered():
+        kind = ContentType.objects.get_for_model(model).pk
+        for row in others(model, theirs, nobodys):
+            nothing = unknown(row)
+            there, nowhere = (
+                asked(client, f"/admin/r/{kind}/{quote(str(pk))}/", ids=(row.pk, nothing)) for pk in (row.pk, nothing)
+            )
+            assert there == nowhere, model
+
+
+def test_memberships_are_asked_for_once_a_request(ours: Tenant, operator: Client) -> None:
+    for model in (*LOOKED_AT, *SET_UP):
+        with CaptureQueriesContext(connection) as made:
+            assert operator.get(root(model)).status_code == 200
+        assert sum('FROM "accounts_membership"' in query["sql"] for query in made) == 1, model
+
+
+def test_who_loses_a_membership_sees_nothing_at_once(ours: Tenant, operator: Client) -> None:
+    url = f"{root(ClientKey)}{ours.one(ClientKey).pk}/change/"
+    assert operator.get(url).status_code == 200
+    Membership.objects.all().delete()
+    assert operator.get(url).status_code == 302
+    assert OURS not in operator.get(root(ClientKey)).content.decode()
 
 
 def test_who_sees_all_domains_sees_all(ours: Tenant, theirs: Tenant, nobodys: Tenant) -> None:
