@@ -281,8 +281,8 @@ def test_no_column_is_asked_for_what_it_holds_of_others(
             if not (isinstance(value, UUID) or (isinstance(value, str) and re.search(f"{ZEBRA}|{NOBODYS}", value))):
                 continue
             nothing = "nothing-such" if isinstance(value, str) else new_id()
-            for how in ("", "__exact", "__gte", "__startswith"):
-                for name in {column.name, column.attname, f"{column.name}__id", f"{column.name}__pk"}:
+            for how in ("", "__gte", "__startswith"):
+                for name in {column.name, column.attname, f"{column.name}__id"}:
                     there, nowhere = (
                         asked(client, root(model), {name + how: each}, ids=(value, nothing))
                         for each in (value, nothing)
