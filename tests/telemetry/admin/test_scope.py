@@ -76,7 +76,7 @@ def operator(ours: Tenant) -> Client:
 
 
 def asked(client: Client, url: str, data: Any = None, *, ids: Iterable[Any] = (), method: str = "get") -> Any:
-    """The whole of an answer, with what follows on it; ids and what is drawn by lot are made alike."""
+    """The whole of an answer, with what follows on it; ids, tokens and the time of day are made alike."""
     client.cookies.pop("messages", None)  # of an answer before that had no page to show them on
     answer = getattr(client, method)(url, data or {}, follow=True)
     chain = [place for place, _ in answer.redirect_chain]
@@ -87,7 +87,7 @@ def alike(text: str, ids: Iterable[Any]) -> str:
     for each in ids:
         for name in (str(each), quote(str(each)), getattr(each, "hex", str(each))):
             text = text.replace(name, "ID")
-    return re.sub(r"\b[A-Za-z0-9]{64}\b", "TOKEN", text)
+    return re.sub(r"\b\d\d:\d\d:\d\d\b", "NOW", re.sub(r"\b[A-Za-z0-9]{64}\b", "TOKEN", text))
 
 
 def unknown(row: Any) -> Any:
