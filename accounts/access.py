@@ -1,17 +1,24 @@
-"""Who may read the record, and how much of it. Two ways in: the dashboard's key, and a session of a member of staff."""
+"""Who may read the record, and how much of it. Two ways in: the dashboard's key, in a header or in exchange for a
+session that does not hold it, and a session of a member of staff."""
 
 import hmac
 from dataclasses import dataclass
 from uuid import UUID
 
 from django.conf import settings
+from django.contrib.auth import get_user
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
+from django.contrib.sessions.backends.db import SessionStore
 from django.http import HttpRequest
+from django.utils.crypto import salted_hmac
 
 from accounts.guard import address_of, is_exhausted
 from accounts.models import Membership
 
 KEY_HEADER = "X-Dashboard-Key"
+KEY_SESSION = "dashboard_key"
+"""What a session holds for the key that opened it: with another key in the settings it opens nothing any more."""
+KEY_SESSION_SECONDS = 7 * 24 * 3600
 WRONG_KEYS = "30/m"
 """From one address."""
 VIEW_BODIES = "telemetry.view_bodyrow"
@@ -52,10 +59,7 @@ def viewer_of(request: HttpRequest) -> Viewer:
     if presented is not None:
         viewer, caller = _by_key(request, presented), "the dashboard's key"
     else:
-        user = request.user
-        if not (isinstance(user, User) and user.is_active and user.is_staff):
-            raise AccessRefused(_who(user))
-        viewer, caller = viewer_for(user), f"user {user.pk}"
+        viewer, caller = _by_session(request)
     rate = settings.DASHBOARD_RATE
     if rate and is_exhausted(request, "dashboard", rate, caller, counts=True):
         raise TooManyTries(f"More requests than DASHBOARD_RATE allows ({rate}). Wait a minute, then try again.")
@@ -75,6 +79,30 @@ def _is_same(presented: str, expected: str) -> bool:
     return hmac.compare_digest(presented.encode("latin-1", "replace"), expected.encode("utf-8", "surrogateescape"))
 
 
+def viewer_of_session(session_key: str | None) -> Viewer:
+    """Of a socket, whose session may have ended since it was opened. Raises AccessRefused."""
+    request = HttpRequest()
+    request.session = SessionStore(session_key)
+    request.user = get_user(request)
+    return _by_session(request)[0]
+
+
+def open_session(request: HttpRequest, presented: str) -> None:
+    """For whoever has the dashboard's key. Raises AccessRefused."""
+    _by_key(request, presented)
+    request.session.cycle_key()
+    request.session.set_expiry(KEY_SESSION_SECONDS)
+    request.session[KEY_SESSION] = _mark(presented)
+
+
+def close_session(request: HttpRequest) -> None:
+    request.session.flush()
+
+
+def _mark(key: str) -> str:
+    return salted_hmac("accounts.access.dashboard_key", key, algorithm="sha256").hexdigest()
+
+
 def _by_key(request: HttpRequest, presented: str) -> Viewer:
     address = address_of(request)
     if is_exhausted(request, "dashboard-key", WRONG_KEYS, address, counts=False):
@@ -86,6 +114,16 @@ def _by_key(request: HttpRequest, presented: str) -> Viewer:
         return EVERYTHING
     is_exhausted(request, "dashboard-key", WRONG_KEYS, address, counts=True)
     raise AccessRefused(f"The key in {KEY_HEADER} is not the one in DASHBOARD_API_KEY.")
+
+
+def _by_session(request: HttpRequest) -> tuple[Viewer, str]:
+    user = request.user
+    if isinstance(user, User) and user.is_active and user.is_staff:
+        return viewer_for(user), f"user {user.pk}"
+    mark, key = request.session.get(KEY_SESSION), settings.DASHBOARD_API_KEY
+    if mark and key and hmac.compare_digest(str(mark), _mark(key)):
+        return EVERYTHING, f"session {request.session.session_key}"
+    raise AccessRefused(_who(user))
 
 
 def viewer_for(user: AbstractBaseUser | AnonymousUser) -> Viewer:

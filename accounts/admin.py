@@ -1,18 +1,22 @@
 """The register in the admin. Secrets go in and never come out: a client key is shown once, when it is issued."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
-from django.utils.html import format_html
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 
 from accounts.access import Viewer
+from accounts.confirming import asked_before
 from accounts.console import ModelAdmin, TabularInline
+from accounts.issued import show_once
 from accounts.models import ClientKey, Credential, Domain, Membership
 from accounts.oauth.adminviews import SignsIn
+from accounts.people import PersonAdmin, TeamAdmin  # noqa: F401 (registers them)
 from accounts.privacy import Storage
 from accounts.scoping import viewer_in
 from accounts.secret import validate_upstream_secret
@@ -21,7 +25,7 @@ admin.site.site_header = admin.site.site_title = "Nexus"
 admin.site.index_title = "Configuration and record"
 SHARED = "It belongs to another domain, which lets yours use it."
 ROTATED_MAX = 10
-"""Client keys at once: their secrets are shown in messages, which are a cookie."""
+"""Client keys at once: somebody has to copy each."""
 
 
 class MembershipInline(TabularInline):
@@ -142,53 +146,79 @@ class ClientKeyAdmin(ModelAdmin):
         used = f"last used {key.previous_used_at:%Y-%m-%d %H:%M}" if key.previous_used_at else "not used since"
         return f"…{key.previous_last4} good until {key.previous_until:%Y-%m-%d %H:%M}, {used} (UTC)"
 
-    def save_model(self, request: HttpRequest, obj: ClientKey, form: Any, change: bool) -> None:
-        if change:
-            super().save_model(request, obj, form, change)
-            return
-        secret = obj.assign_secret()
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        if not change:
+            obj.secret_shown_once = obj.assign_secret()
         super().save_model(request, obj, form, change)
-        self._show_once(request, obj, secret)
 
-    def _show_once(self, request: HttpRequest, key: ClientKey, secret: str) -> None:
-        text = "The client key “{}”, shown only now: <code style='user-select:all'>{}</code>"
-        self.message_user(request, format_html(text, key.name, secret), messages.WARNING)
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
+        return self._show_once(request, [(obj, obj.secret_shown_once)])
+
+    def _show_once(self, request: HttpRequest, issued: Sequence[tuple[ClientKey, str]]) -> HttpResponse:
+        back = reverse("admin:accounts_clientkey_changelist")
+        return show_once(request, issued, self.admin_site.each_context(request), back)
 
     @admin.action(description="Give a new secret; the old one stays good for a day", permissions=["change"])
-    def rotate_within_a_day(self, request: HttpRequest, keys: "QuerySet[ClientKey]") -> None:
-        self._rotate(request, keys, timedelta(days=1))
+    def rotate_within_a_day(self, request: HttpRequest, keys: "QuerySet[ClientKey]") -> HttpResponse | None:
+        return self._rotate(request, keys, timedelta(days=1), "The old secret stays good for a day.")
 
     @admin.action(description="Give a new secret; the old one stays good for a week", permissions=["change"])
-    def rotate_within_a_week(self, request: HttpRequest, keys: "QuerySet[ClientKey]") -> None:
-        self._rotate(request, keys, timedelta(days=7))
+    def rotate_within_a_week(self, request: HttpRequest, keys: "QuerySet[ClientKey]") -> HttpResponse | None:
+        return self._rotate(request, keys, timedelta(days=7), "The old secret stays good for a week.")
 
     @admin.action(description="Give a new secret; the old one is refused at once", permissions=["change"])
-    def rotate_at_once(self, request: HttpRequest, keys: "QuerySet[ClientKey]") -> None:
-        self._rotate(request, keys, timedelta(0))
+    def rotate_at_once(self, request: HttpRequest, keys: "QuerySet[ClientKey]") -> HttpResponse | None:
+        return self._rotate(request, keys, timedelta(0), "Programs with the old secret are refused within two seconds.")
 
-    def _rotate(self, request: HttpRequest, keys: "QuerySet[ClientKey]", grace: timedelta) -> None:
+    def _rotate(
+        self, request: HttpRequest, keys: "QuerySet[ClientKey]", grace: timedelta, consequence: str
+    ) -> HttpResponse | None:
         if len(keys) > ROTATED_MAX:
             self.message_user(request, f"At most {ROTATED_MAX} keys at once: you have to copy each.", messages.ERROR)
-            return
+            return None
+        question = f"Give {_counted(keys)} a new secret?"
+        if asked := self._asked(request, keys, question, consequence, "Yes, give a new secret"):
+            return asked
+        issued = []
         for key in keys:
             if key.state == "revoked":
                 self.message_user(request, f"{key} is revoked: issue a new one.", messages.ERROR)
             else:
-                self._show_once(request, key, key.rotate(grace))
+                issued.append((key, key.rotate(grace)))
                 self.log_change(request, key, "Gave it a new secret.")
+        return self._show_once(request, issued) if issued else None
 
     @admin.action(description="Refuse the old secret from now on", permissions=["change"])
-    def end_old_secret(self, request: HttpRequest, keys: "QuerySet[ClientKey]") -> None:
+    def end_old_secret(self, request: HttpRequest, keys: "QuerySet[ClientKey]") -> HttpResponse | None:
+        consequence = "Programs that still use the old secret are refused within two seconds."
+        if asked := self._asked(request, keys, f"End the old secret of {_counted(keys)}?", consequence, "Yes, end it"):
+            return asked
         for key in keys:
             key.end_previous()
             self.log_change(request, key, "Ended its old secret.")
         self.message_user(request, "Every node refuses the old secrets within two seconds.")
+        return None
 
     @admin.action(description="Revoke the selected client keys", permissions=["change"])
-    def revoke(self, request: HttpRequest, keys: "QuerySet[ClientKey]") -> None:
+    def revoke(self, request: HttpRequest, keys: "QuerySet[ClientKey]") -> HttpResponse | None:
+        consequence = "Their programs are refused within two seconds, for good. What they did stays on record."
+        if asked := self._asked(request, keys, f"Revoke {_counted(keys)}?", consequence, "Yes, revoke"):
+            return asked
         for key in keys:
             key.revoke()
+            self.log_change(request, key, "Revoked it.")
         self.message_user(request, f"{len(keys)} client keys are revoked: every node refuses them within two seconds.")
+        return None
+
+    def _asked(
+        self, request: HttpRequest, keys: "QuerySet[ClientKey]", question: str, consequence: str, yes: str
+    ) -> HttpResponse | None:
+        context = self.admin_site.each_context(request)
+        return asked_before(request, list(keys), context, question=question, consequence=consequence, yes=yes)
+
+
+def _counted(keys: "QuerySet[ClientKey]") -> str:
+    return f"{len(keys)} client keys" if len(keys) != 1 else f"the client key “{keys[0].name}”"
 
 
 class CredentialForm(forms.ModelForm):
@@ -252,8 +282,8 @@ class CredentialAdmin(SignsIn, ModelAdmin):
             {
                 "classes": ("kind-only", "kind-federation"),
                 "fields": (
-                    ("federation_rule_id", "organization_id"),
-                    ("service_account_id", "workspace_id"),
+                    *("federation_rule_id", "organization_id"),
+                    *("service_account_id", "workspace_id"),
                     "assertion_file",
                 ),
                 "description": "The ids are those of the Claude Console.",
@@ -261,7 +291,7 @@ class CredentialAdmin(SignsIn, ModelAdmin):
         ),
         (
             "Its place among the domain's credentials",
-            {"fields": (("priority", "weight", "is_standby"), "allowed_models")},
+            {"fields": ("priority", "weight", "is_standby", "allowed_models")},
         ),
         (
             "It replaces another one, step by step",

@@ -2,6 +2,7 @@
 Code its first questions. Anybody may fetch them: they hold no secret."""
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,7 +67,36 @@ def _claude_json(request: HttpRequest) -> bytes:
 
 def _settings_json(request: HttpRequest) -> bytes:
     """Claude Code's settings: this Nexus as its base URL. The key stays with whoever has it."""
-    return _json({"env": {"ANTHROPIC_BASE_URL": request.build_absolute_uri("/").rstrip("/")}})
+    return _json({"env": {"ANTHROPIC_BASE_URL": _base_url(request)}})
+
+
+def _env(request: HttpRequest) -> bytes:
+    """Variables that the SDKs and Claude Code read. The key stays with whoever has it."""
+    lines = (
+        "# Put your client key behind the second line, then load it: set -a; . ./nexus.env; set +a",
+        f"ANTHROPIC_BASE_URL={_base_url(request)}",
+        "ANTHROPIC_AUTH_TOKEN=",
+    )
+    return "\n".join((*lines, "")).encode()
+
+
+def _shell(request: HttpRequest) -> bytes:
+    """Sets them in the shell that reads it, and asks for the key where it is not set yet."""
+    lines = (
+        "# Read it into your shell: . ./nexus.sh",
+        f"export ANTHROPIC_BASE_URL={shlex.quote(_base_url(request))}",
+        'if [ -z "${ANTHROPIC_AUTH_TOKEN:-}" ]; then',
+        '    printf "Client key of Nexus: " >&2',
+        "    stty -echo 2>/dev/null; read -r ANTHROPIC_AUTH_TOKEN; stty echo 2>/dev/null",
+        "    echo >&2",
+        "fi",
+        "export ANTHROPIC_AUTH_TOKEN",
+    )
+    return "\n".join((*lines, "")).encode()
+
+
+def _base_url(request: HttpRequest) -> str:
+    return request.build_absolute_uri("/").rstrip("/")
 
 
 def _json(content: object) -> bytes:
@@ -76,4 +106,6 @@ def _json(content: object) -> bytes:
 GENERATED: dict[str, Callable[[HttpRequest], bytes]] = {
     ".claude.json": _claude_json,
     "settings.json": _settings_json,
+    "nexus.env": _env,
+    "nexus.sh": _shell,
 }

@@ -67,11 +67,11 @@ def _as_jsonl(rows: Sequence[Row], columns: Sequence[str]) -> bytes:
 
 def _as_csv(rows: Sequence[Row], columns: Sequence[str]) -> bytes:
     text = io.StringIO()
-    csv.writer(text).writerows([_cell(row[name]) for name in columns] for row in rows)
+    csv.writer(text).writerows([cell(row[name]) for name in columns] for row in rows)
     return text.getvalue().encode()
 
 
-def _cell(value: Any) -> Any:
+def cell(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     if isinstance(value, str) and value.startswith(FORMULA_STARTS):

@@ -133,28 +133,51 @@ def totals(viewer: Viewer, asked: Figures, hours: Hours) -> Sums:
 def series(viewer: Viewer, asked: Figures, hours: Hours, step: Step | None) -> tuple[int, list[Point]]:
     """The hours of a point, and all points, also those in which nothing was. Where there would be more than 300 of the
     step, a point is several of them."""
+    width, first, found = _series(viewer, asked, hours, step)
+    return width, _points(hours, width, first, found)
+
+
+def series_and_totals(
+    viewer: Viewer, asked: Figures, hours: Hours, *, times: bool = True
+) -> tuple[int, list[Point], Sums]:
+    """The same and what they come to, at the price of one query."""
+    width, first, found = _series(viewer, asked, hours, None, times=times)
+    names_of_sums = [name for name in next(iter(found.values()), {}) if name.startswith("all_")]
+    together = {name: sum(row[name] for row in found.values()) for name in names_of_sums}
+    return width, _points(hours, width, first, found), sums_of(together)
+
+
+def _series(
+    viewer: Viewer, asked: Figures, hours: Hours, step: Step | None, *, times: bool = True
+) -> tuple[int, datetime, dict[int, dict[str, Any]]]:
+    """The hours of a point, when the first begins, and the sums by the number of their point."""
     unit = 24 if step is Step.DAY or (step is None and hours.count > MAX_POINTS) else 1
     first = hours.since.replace(hour=0) if unit == 24 else hours.since
     units = -(-((hours.until - first) // HOUR) // unit)
     width = unit * -(-units // MAX_POINTS)
     number = (_HourNumber("hour") - (first - EPOCH) // HOUR) / width
     rows = _rows(viewer, asked, hours).annotate(number=number).values("number")
-    found = {row["number"]: row for row in grouped(rows)}
+    return width, first, {row["number"]: row for row in grouped(rows, times=times)}
+
+
+def _points(hours: Hours, width: int, first: datetime, found: dict[int, dict[str, Any]]) -> list[Point]:
     ats = _steps(first, hours.until, width * HOUR)
-    return width, [Point(max(at, hours.since), sums_of(found.get(place, {}))) for place, at in enumerate(ats)]
+    return [Point(max(at, hours.since), sums_of(found.get(place, {}))) for place, at in enumerate(ats)]
 
 
-def breakdown(viewer: Viewer, asked: Figures, hours: Hours, by: By, limit: int) -> tuple[list[Part], Sums | None]:
+def breakdown(
+    viewer: Viewer, asked: Figures, hours: Hours, by: By, limit: int, *, times: bool = True
+) -> tuple[list[Part], Sums | None]:
     """Those with the most requests first; and what all others come to, where there are more than *limit*."""
     column = COLUMN_OF[by]
     rows = _rows(viewer, asked, hours).values(column)
-    found = list(grouped(rows, "-all_requests", "-all_cost", column)[: limit + 1])
+    found = list(grouped(rows, "-all_requests", "-all_cost", column, times=times)[: limit + 1])
     shown = found[:limit]
     named = _names_of(by, [row[column] for row in shown])
     parts = [Part(row[column], named.get(row[column]), sums_of(row)) for row in shown]
     if len(found) <= limit:
         return parts, None
-    everything = total(_rows(viewer, asked, hours))
+    everything = total(_rows(viewer, asked, hours), times=times)
     return parts, sums_of({name: value - sum(row[name] for row in shown) for name, value in everything.items()})
 
 

@@ -14,8 +14,8 @@ from accounts.ids import first_id_at
 from accounts.models import ClientKey, Credential, Domain
 from dashboard.filters import DEFAULT_SPAN, Filters, Span
 from dashboard.scope import called, names, seen
-from telemetry.lookup import exchanges_called
-from telemetry.models import BodyRow, ExchangeRow, PieceRow
+from telemetry.lookup import as_uuid, exchanges_called
+from telemetry.models import BodyRow, ExchangeRow, PieceRow, PriceRow
 
 Row = dict[str, Any]
 HEAVY = ("usage", "error_message")
@@ -64,6 +64,30 @@ def request_for_view(viewer: Viewer, name: str) -> ExchangeRow | None:
     return (rows.select_related("body") if viewer.may_see_bodies else rows).first()
 
 
+def prices_of(row: ExchangeRow) -> list[PriceRow]:
+    """By which it was booked."""
+    ids = [price_id for part in row.price_ids.split(",") if (price_id := as_uuid(part))]
+    return list(PriceRow.objects.filter(id__in=ids)) if ids else []
+
+
+def neighbours_of(row: ExchangeRow, viewer: Viewer) -> dict[str, UUID | None]:
+    """The requests of its session before and after it."""
+    if not row.session_id:
+        return {"before": None, "after": None}
+    ids = ExchangeRow.objects.filter(seen(viewer, None), session_id=row.session_id).values_list("id", flat=True)
+    return {
+        "before": ids.filter(id__lt=row.id).order_by("-id").first(),
+        "after": ids.filter(id__gt=row.id).order_by("id").first(),
+    }
+
+
+def newest_request(viewer: Viewer) -> UUID | None:
+    newest: UUID | None = (
+        ExchangeRow.objects.filter(seen(viewer, None)).order_by("-id").values_list("id", flat=True).first()
+    )
+    return newest
+
+
 def name_references(rows: list[Row]) -> None:
     """Adds to each row the names of its domain, key and credential: one query for each of the three."""
     for reference, model, field in (
@@ -97,8 +121,10 @@ def _sums(rows: "QuerySet[Any]") -> dict[UUID, tuple[int, int]]:
 
 
 def _conditions(viewer: Viewer, filters: Filters) -> list[Any]:
-    exact = {"model": filters.model, "outcome": filters.outcome, "kind": filters.kind, "session_id": filters.session}
+    exact = {"outcome": filters.outcome, "kind": filters.kind, "session_id": filters.session}
     found: list[Any] = [Q(**{name: value}) for name, value in exact.items() if value is not None]
+    if filters.model is not None:
+        found.append(Q(model=filters.model) | Q(answered_model=filters.model))
     if filters.since:
         found.append(Q(id__gte=first_id_at(filters.since)))
     if filters.until:

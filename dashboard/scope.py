@@ -19,6 +19,11 @@ def seen(viewer: Viewer, host: str | None) -> Q:
     return Q(domain_id__in=_ids(_register(Domain, viewer).filter(host=hosts.normalise(host))))
 
 
+def domain_ids_of(viewer: Viewer, host: str | None) -> frozenset[UUID] | None:
+    """Those that are seen; of a host, its own. None: everything."""
+    return viewer.domain_ids if host is None else frozenset(_ids(_register(Domain, viewer).filter(host=host)))
+
+
 def called(model: type[Model], viewer: Viewer, name: str) -> list[UUID]:
     """By id, or by the exact name. An id that is not on the register any more is still one on record: for those who
     see all it counts as it is."""
@@ -27,6 +32,12 @@ def called(model: type[Model], viewer: Viewer, name: str) -> list[UUID]:
         return [row_id]
     rows = _register(model, viewer)
     return _ids(rows.filter(id=row_id) if row_id else rows.filter(name=name))
+
+
+def name_of(model: type[Model], viewer: Viewer, row_id: UUID) -> str | None:
+    """None where there is none, or it is somebody else's."""
+    name: str | None = _register(model, viewer).filter(id=row_id).values_list("name", flat=True).first()
+    return name
 
 
 def names(model: type[Model], field: str, ids: Iterable[UUID | None]) -> dict[UUID | None, str]:

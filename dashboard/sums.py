@@ -13,6 +13,7 @@ from telemetry.money.sums import COST_PLACES, SUMS, as_usd, cost_sum
 
 Row = dict[str, Any]
 TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens")
+TIMES = frozenset({*LATENCY, *FIRST_BYTE})
 WITHOUT_ERROR = (Outcome.COMPLETED, Outcome.CANCELLED)
 
 
@@ -63,15 +64,16 @@ class Sums:
     first_byte_ms: Percentiles
 
 
-def total(rows: Any) -> Row:
+def total(rows: Any, *, times: bool = True) -> Row:
     """Of all these rows of hours, for `sums_of`."""
-    found: Row = rows.order_by().aggregate(**_all())
+    found: Row = rows.order_by().aggregate(**_all(times=times))
     return found
 
 
-def grouped(rows: Any, *order: str) -> Any:
-    """The same for each group of `values`."""
-    return rows.annotate(**_all()).order_by(*order)
+def grouped(rows: Any, *order: str, times: bool = True) -> Any:
+    """The same for each group of `values`. Without *times* two thirds of the columns are spared: latency and time to
+    first byte are not known then."""
+    return rows.annotate(**_all(times=times)).order_by(*order)
 
 
 def sums_of(row: Row) -> Sums:
@@ -110,8 +112,9 @@ def in_usd(cost: Decimal) -> str:
     return f"{cost:.{COST_PLACES}f}"
 
 
-def _all() -> dict[str, Sum]:
-    return {f"all_{name}": Sum(name, default=0) for name in SUMS} | {"all_cost": cost_sum()}
+def _all(*, times: bool = True) -> dict[str, Sum]:
+    wanted = SUMS if times else [name for name in SUMS if name not in TIMES]
+    return {f"all_{name}": Sum(name, default=0) for name in wanted} | {"all_cost": cost_sum()}
 
 
 def _percentiles(counts: list[int]) -> Percentiles:

@@ -12,11 +12,13 @@ django_application = get_asgi_application()
 
 from channels.routing import ProtocolTypeRouter  # noqa: E402 (Django has to be set up first)
 
+from dashboard import routing  # noqa: E402
 from nexus import protocol  # noqa: E402
 from nexus.wiring import Node  # noqa: E402
 
 node = Node()
 protocol.on_shutdown.append(node.limiter.stop_waiting)
+protocol.socket_paths.update(path.encode() for path in routing.PATHS)
 
 
 async def http(scope: Any, receive: Any, send: Any) -> None:
@@ -44,4 +46,4 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "lifespan.shutdown.complete"})
 
 
-application = ProtocolTypeRouter({"http": http, "lifespan": lifespan})
+application = ProtocolTypeRouter({"http": http, "lifespan": lifespan, "websocket": routing.sockets})

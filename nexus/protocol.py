@@ -8,6 +8,7 @@ from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 HEAD_MAX_BYTES = 128 * 1024
+BODY_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
 READ_MAX_BYTES = 256 * 1024
 """What one read may bring of a body after the head."""
 
@@ -17,9 +18,14 @@ on_shutdown: list[Callable[[], None]] = []
 that is over."""
 
 
+socket_paths: set[bytes] = set()
+"""Where the application takes sockets."""
+
+
 class GuardedProtocol(HttpToolsProtocol):
     """Closes connections that send no whole head in time, and refuses endless heads: uvicorn would wait and collect for
-    ever. Refuses upgrades: the parser skips the body of such a request, which then would run as the next one."""
+    ever. Refuses upgrades, but for the sockets of live pages without a body: the parser skips the body of such a
+    request, which then would run as the next one."""
 
     _in_head = True
     _head_bytes = 0
@@ -55,10 +61,15 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head, self._head_bytes = False, 0
         self._unwatch_head()
-        if self.parser.should_upgrade():
+        if self.parser.should_upgrade() and not self._is_for_a_page():
             self.send_400_response("Nexus does not upgrade connections. Send this request as plain HTTP/1.1.")
             return
         super().on_headers_complete()
+
+    def _is_for_a_page(self) -> bool:
+        names = {name for name, _ in self.headers}
+        is_bare = self.parser.get_method() == b"GET" and not names & BODY_HEADERS
+        return is_bare and self._should_upgrade() and self.url.partition(b"?")[0] in socket_paths
 
     def on_body(self, body: bytes) -> None:
         if self.cycle is not None:

@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 KEEP_ALIVE_SECONDS = 75
 """Longer than the 60 seconds that load balancers in front of us keep a connection."""
 WORKER_SILENT_SECONDS = 60
+SOCKET_MAX_BYTES = 4096
+"""What a live page may say at once: it has nothing to say."""
 """A worker that says nothing for so long is started anew. uvicorn's own 5 are less than a start takes on a busy
 machine, and none ever came up."""
 
@@ -84,7 +86,10 @@ def server_options(host: str, port: int, workers: int) -> dict[str, Any]:
         "workers": workers if workers > 1 else None,
         "loop": "uvloop",
         "http": GuardedProtocol,
-        "ws": "none",
+        "ws": "websockets-sansio",
+        "ws_max_size": SOCKET_MAX_BYTES,
+        # What is pushed is small, and to compress it for each of two hundred windows would cost more than it saves.
+        "ws_per_message_deflate": False,
         "lifespan": "on",
         "access_log": False,
         "log_config": None,  # ours stands

@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from accounts.oauth.conf import OAuthConf
 from accounts.secret import hide
-from nexus import env, keyfile, logs, schedule
+from nexus import console, csp, env, keyfile, logs, schedule
 from proxy.conf import IntakeConf, RetryConf, UpstreamConf, WaitConf
 from telemetry.conf import NoticesConf, RecordConf, SlackConf, SpoolConf
 from telemetry.credentials.conf import CircuitConf, CoolingConf
@@ -263,6 +263,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "django_htmx",
     "ninja",  # for the files of its documentation page: nothing comes from a CDN
     "accounts",
     "telemetry",
@@ -272,6 +273,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "nexus.requestid.middleware",
     "django.middleware.security.SecurityMiddleware",
+    "nexus.csp.ContentSecurityPolicy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -279,7 +281,10 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
 ]
+UNFOLD = console.looks(is_debug=DEBUG)
+CONTENT_SECURITY_POLICY = {"DIRECTIVES": csp.STRICT}
 # A new client key is shown once, in a message: that one must not pass through the database.
 MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
 ROOT_URLCONF = "nexus.urls"
@@ -313,7 +318,9 @@ TIME_ZONE = "UTC"
 STATIC_URL = "static/"
 # Without a folder of collected files the packages' own are served.
 STATIC_ROOT = env.text("STATIC_ROOT", help="Folder of collected static files") or None
+STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = True
+WHITENOISE_IMMUTABLE_FILE_TEST = r"/vendor/"  # their names tell their versions
 WHITENOISE_AUTOREFRESH = DEBUG
 
 # --- Database: PostgreSQL when DATABASE_URL is set, else SQLite (facts/ecosystem.md 1.3, 4.1) -------------------

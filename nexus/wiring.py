@@ -25,6 +25,7 @@ from proxy.upstream import Upstream
 from proxy.waiting import WaitingRoom
 from telemetry.conf import RecordConf, SpoolConf
 from telemetry.exchangelog import ExchangeLog
+from telemetry.live import Ticker
 from telemetry.metrics.eventloop import LoopWatch
 from telemetry.metrics.exchanges import ExchangeMetrics
 from telemetry.metrics.process import ProcessMetrics
@@ -65,7 +66,8 @@ class Node:
             lambda: self.register.snapshot, writer.write, as_json=settings.LOG_JSON, colors=sys.stderr.isatty()
         )
         counts = ExchangeMetrics(REGISTRY, lambda: self.register.snapshot, lambda: self.prices)
-        self.sinks = Sinks([exchange_log, counts])
+        self._ticker = Ticker(lambda: self.register.snapshot)
+        self.sinks = Sinks([exchange_log, counts, self._ticker])
         self._loop_watch = LoopWatch(ProcessMetrics(REGISTRY, self.recorder, self.sinks, settings.RECORD).sample)
         self._limiting = Limiting(lambda: self.limiter.running())
         self.limiter = Limiter(
@@ -95,6 +97,7 @@ class Node:
         self._freshness: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._leases: asyncio.Task[None] | None = None
+        self._ticks: asyncio.Task[None] | None = None
 
     def _load_prices(self) -> None:
         self.prices = prices.load()
@@ -129,12 +132,13 @@ class Node:
         await self._limiting.start()
         await self._credentials.start()
         self._leases = asyncio.create_task(self.limiter.keep_leases())
+        self._ticks = asyncio.create_task(self._ticker.run())
         self._freshness = asyncio.create_task(self.register.keep_fresh())
 
     async def stop(self) -> None:
         """After the server has drained: what it cut short is recorded, and the record goes last."""
         await self._wait_for_open_exchanges()
-        for task in (self._freshness, self._watching, self._leases):
+        for task in (self._freshness, self._watching, self._leases, self._ticks):
             if task is not None:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):

@@ -5,12 +5,12 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import msgspec
 
 from accounts.facts import Snapshot
 from accounts.secret import without_secrets
+from telemetry.naming import Names
 from telemetry.record.exchange import Exchange, Outcome
 
 logger = logging.getLogger("nexus.exchange")
@@ -27,14 +27,12 @@ class ExchangeLog:
     """A sink. `write` takes whole lines; `as_json` chooses between one object and one line for people."""
 
     def __init__(self, snapshot: Callable[[], Snapshot], write: Write, *, as_json: bool, colors: bool = False) -> None:
-        self._snapshot = snapshot
-        self._names: dict[Any, str] = {}
-        self._named: Snapshot | None = None
+        self._names = Names(snapshot)
         self._write = write
         self._render = _as_json if as_json else functools.partial(_for_people, colors=colors)
 
     def __call__(self, exchanges: Sequence[Exchange]) -> None:
-        self._learn_names()
+        self._names.learn()
         lines = [
             self._line(level, self._facts(exchange))
             for exchange in exchanges
@@ -50,22 +48,6 @@ class ExchangeLog:
         line = self._render(level, facts)
         return line if is_clean else without_secrets(line)
 
-    def _learn_names(self) -> None:
-        snapshot = self._snapshot()
-        if snapshot is self._named:
-            return
-        keys = (key for keys in snapshot.keys_by_prefix.values() for key in keys)
-        credentials = (each for found in snapshot.credentials.values() for each in found)
-        self._named = snapshot
-        self._names = {
-            **{domain.id: domain.host for domain in snapshot.domains.values()},
-            **{key.id: key.name for key in keys},
-            **{credential.id: credential.name for credential in credentials},
-        }
-
-    def _name(self, of: UUID | None) -> str | None:
-        return None if of is None else self._names.get(of) or str(of)
-
     def _facts(self, exchange: Exchange) -> dict[str, Any]:
         """The keys are fixed: docs/logs.md lists them. Nothing here says what was asked or answered."""
         return {
@@ -73,9 +55,9 @@ class ExchangeLog:
             "event": "exchange",
             "request_id": str(exchange.id),
             "correlation_id": exchange.correlation_id,
-            "domain": self._name(exchange.domain_id),
-            "client_key": self._name(exchange.client_key_id),
-            "credential": self._name(exchange.credential_id),
+            "domain": self._names.of(exchange.domain_id),
+            "client_key": self._names.of(exchange.client_key_id),
+            "credential": self._names.of(exchange.credential_id),
             "credential_source": exchange.credential_source,
             "method": exchange.method,
             "path": exchange.path,

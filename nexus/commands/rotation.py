@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from accounts.models import ClientKey
 
 STILL_NEEDED = 1
+SPOOL = "spool"
+"""Beside the key file. The settings may not be asked where: they are read with the new key in front."""
 _GRACE = re.compile(r"(\d{1,5})(m|h|d)")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
@@ -50,11 +52,12 @@ def _add_key() -> None:
     from django.core.exceptions import ImproperlyConfigured
 
     from nexus import keyfile
-    from telemetry.limits.statefile import is_served
+    from telemetry.limits import statefile
+    from telemetry.record import folder
 
     try:
         path = keyfile.used_file()
-        if is_served(path.parent):
+        if statefile.is_served(path.parent) or folder.is_served(path.parent / SPOOL):
             raise click.ClickException(
                 "Nexus serves with these keys now, and reads them when it starts: stop it first."
             )

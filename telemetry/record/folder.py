@@ -101,6 +101,17 @@ def folders(root: Path) -> Iterator[Path]:
                 yield path
 
 
+def is_served(root: Path) -> bool:
+    """Whether a process that spools there is alive."""
+    for path in folders(root):
+        gone = Folder.claim(path)
+        if gone is None and path.exists():
+            return True
+        if gone is not None:
+            gone.release()
+    return False
+
+
 def sweep(root: Path) -> None:
     """Removes what processes that died at their very beginning or end have left."""
     for path in root.iterdir() if root.is_dir() else ():

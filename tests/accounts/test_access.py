@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, Permission, User
-from django.test import RequestFactory
+from django.contrib.sessions.backends.db import SessionStore
+from django.test import Client, RequestFactory
 from pytest_django import Settings
 
 from accounts.access import (
@@ -13,6 +14,7 @@ from accounts.access import (
     TooManyTries,
     Viewer,
     viewer_of,
+    viewer_of_session,
 )
 from accounts.ids import new_id
 from accounts.models import Domain, Membership
@@ -36,6 +38,7 @@ def key(settings: Settings) -> str:
 def look(user: Any = None, **headers: str) -> Viewer:
     request = RequestFactory().get("/api/requests", headers=headers)
     request.user = user or AnonymousUser()
+    request.session = SessionStore()
     return viewer_of(request)
 
 
@@ -115,3 +118,88 @@ def test_guessing_is_limited_by_address(key: str) -> None:
 def test_the_right_key_is_not_limited(key: str) -> None:
     for _ in range(32):
         look(**{"X-Dashboard-Key": key})
+
+
+# --- A session in exchange for the key --------------------------------------------------------------------------------
+
+
+def signed_in(key: str) -> Client:
+    client = Client()
+    assert client.post("/dashboard/login", {"key": key}).headers["Location"] == "/dashboard/"
+    return client
+
+
+def test_the_key_opens_a_session_that_does_not_hold_it(key: str) -> None:
+    client = signed_in(key)
+    assert client.get("/api/requests").status_code == 200
+    assert viewer_of_session(client.session.session_key) == EVERYTHING
+    assert FAKE_KEY not in str(dict(client.session)) + str(client.cookies)
+    assert client.session.get_expiry_age() > 6 * 24 * 3600
+
+
+def test_the_session_is_a_new_one(key: str) -> None:
+    client = Client()
+    session = client.session
+    session["before"] = 1
+    session.save()
+    before = client.session.session_key
+    client.post("/dashboard/login", {"key": key})
+    assert client.session.session_key != before
+
+
+def test_another_key_in_the_settings_ends_sessions_of_the_old_one(key: str, settings: Settings) -> None:
+    client = signed_in(key)
+    for other in ("another-key", ""):
+        settings.DASHBOARD_API_KEY = other
+        assert client.get("/api/requests").status_code == 401
+        with pytest.raises(AccessRefused):
+            viewer_of_session(client.session.session_key)
+
+
+def test_a_wrong_key_opens_nothing_and_cannot_be_guessed(key: str) -> None:
+    client = Client()
+    for _ in range(30):
+        answer = client.post("/dashboard/login", {"key": "wrong"})
+        assert (answer.status_code, "is not the one" in answer.content.decode()) == (401, True)
+    answer = client.post("/dashboard/login", {"key": key})
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "60")
+    assert client.get("/api/requests").status_code == 401
+
+
+def test_without_a_key_in_the_settings_the_form_is_closed(settings: Settings) -> None:
+    settings.DASHBOARD_API_KEY = ""
+    assert 'name="key"' not in Client().get("/dashboard/login").content.decode()
+    assert Client().post("/dashboard/login", {"key": ""}).status_code == 401
+
+
+def test_signing_out_ends_it(key: str) -> None:
+    client = signed_in(key)
+    session_key = client.session.session_key
+    assert client.get("/dashboard/logout").status_code == 405
+    assert client.post("/dashboard/logout").headers["Location"] == "/dashboard/login"
+    assert client.get("/api/requests").status_code == 401
+    with pytest.raises(AccessRefused):
+        viewer_of_session(session_key)
+
+
+def test_the_form_is_guarded_against_other_sites(key: str) -> None:
+    assert Client(enforce_csrf_checks=True).post("/dashboard/login", {"key": key}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "place", ["//evil.example.com/", "https://evil.example.com", "javascript:alert(1)", "\\\\evil"]
+)
+def test_it_leads_to_our_own_pages_only(key: str, place: str) -> None:
+    assert Client().post("/dashboard/login", {"key": key, "next": place}).headers["Location"] == "/dashboard/"
+    there = Client().post("/dashboard/login", {"key": key, "next": "/dashboard/requests?model=x"})
+    assert there.headers["Location"] == "/dashboard/requests?model=x"
+
+
+def test_a_session_of_an_account_that_is_no_member_of_staff_any_more_sees_nothing() -> None:
+    ada, client = person(is_staff=True, is_superuser=True), Client()
+    client.force_login(ada)
+    assert viewer_of_session(client.session.session_key) == EVERYTHING
+    User.objects.update(is_staff=False)
+    for session_key in (client.session.session_key, "unknown", "", None):
+        with pytest.raises(AccessRefused):
+            viewer_of_session(session_key)

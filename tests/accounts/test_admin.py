@@ -22,8 +22,10 @@ def test_a_stranger_sees_the_login_page_only(client: Client, credential: Credent
 def test_a_new_key_is_shown_exactly_once(admin_client: Client, domain: Domain) -> None:
     form = {"domain": str(domain.id), "name": "<b>new</b>", "expires_at_0": "", "expires_at_1": "", "weight": "1"}
     shown = admin_client.post("/admin/accounts/clientkey/add/", form, follow=True).content.decode()
-    (secret,) = re.findall(r"nxs_live_[\w-]{43}", shown)
+    (secret,) = set(re.findall(r"nxs_live_[\w-]{43}", shown))
     assert "<b>new</b>" not in shown
+    for line in ("curl http://", "ANTHROPIC_AUTH_TOKEN=", "anthropic.Anthropic(base_url=", "new Anthropic("):
+        assert line in shown.replace("&quot;", '"')
     assert not [each for each in Session.objects.all() if secret in str(each.get_decoded())]
     assert load().keys_by_prefix[secret[:17]][0].name == "<b>new</b>"
     key = ClientKey.objects.get()
@@ -43,7 +45,12 @@ def test_changing_a_key_changes_its_name_and_not_its_secret(
 
 def test_keys_are_revoked_by_an_action(admin_client: Client, issued: tuple[ClientKey, str]) -> None:
     key, _ = issued
-    admin_client.post("/admin/accounts/clientkey/", {"action": "revoke", "_selected_action": [str(key.id)]})
+    form = {"action": "revoke", "_selected_action": [str(key.id)]}
+    asked = admin_client.post("/admin/accounts/clientkey/", form).content.decode()
+    assert "Revoke the client key" in asked
+    assert "Requests in the last 24 hours" in asked
+    assert ClientKey.objects.get(id=key.id).state == "active", "not before somebody has confirmed it"
+    admin_client.post("/admin/accounts/clientkey/", form | {"confirmed": "yes"})
     assert ClientKey.objects.get(id=key.id).state == "revoked"
 
 

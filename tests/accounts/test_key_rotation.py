@@ -68,13 +68,17 @@ def test_revoking_and_ending_reach_the_old_secret_too(issued: Issued) -> None:
 def test_the_admin_rotates_and_shows_the_new_secret_once(admin_client: Client, issued: Issued) -> None:
     key, old = issued
     form = {"action": "rotate_within_a_day", "_selected_action": [str(key.id)]}
-    page = admin_client.post("/admin/accounts/clientkey/", form, follow=True).content.decode()
-    new = page.split("user-select:all'>")[1].split("<")[0]
+    asked = admin_client.post("/admin/accounts/clientkey/", form).content.decode()
+    assert "stays good for a day" in asked
+    assert ring().recognise(old, "")[1] is False, "not before somebody has confirmed it"
+    answer = admin_client.post("/admin/accounts/clientkey/", form | {"confirmed": "yes"})
+    assert "no-store" in answer.headers["Cache-Control"]
+    new = answer.content.decode().split('<code id="secret-1">')[1].split("<")[0]
     assert ring().recognise(new, "")[1] is False
     assert ring().recognise(old, "")[1] is True
     again = admin_client.get("/admin/accounts/clientkey/").content.decode()
     assert new not in again
     assert f"…{old[-4:]} good until" in again
-    admin_client.post("/admin/accounts/clientkey/", {**form, "action": "end_old_secret"})
+    admin_client.post("/admin/accounts/clientkey/", {**form, "action": "end_old_secret", "confirmed": "yes"})
     key.refresh_from_db()
     assert not key.has_previous

@@ -1,6 +1,7 @@
 """The files with which clients begin."""
 
 import json
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -76,3 +77,15 @@ def test_an_address_may_fetch_sixty_a_minute(client: Client, folder: Path) -> No
     assert [answer.status_code for answer in answers] == [200] * 60 + [429]
     assert answers[60]["Retry-After"] == "60"
     assert Client().get("/client-setup/.claude.json", REMOTE_ADDR="203.0.113.9").status_code == 200
+
+
+def test_variables_are_there_for_programs_and_shells(client: Client, tmp_path: Path) -> None:
+    env, shell = (client.get(f"/client-setup/nexus.{ending}").content.decode() for ending in ("env", "sh"))
+    assert "ANTHROPIC_BASE_URL=http://testserver\n" in env
+    (tmp_path / "nexus.sh").write_text(shell)
+    command = ". ./nexus.sh; echo $ANTHROPIC_BASE_URL $ANTHROPIC_AUTH_TOKEN"
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=tmp_path, input="a-fake-key\n", capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "http://testserver a-fake-key\n"
+    assert "a-fake-key" not in done.stderr

@@ -14,7 +14,7 @@ from anthropic.types.messages import MessageBatchIndividualResponse
 
 from bench.standin import Standin
 from tests import rawhttp
-from tests.served import Served, eventually, serve
+from tests.served import FAKE_UPSTREAM_KEY, Served, eventually, serve
 
 pytestmark = pytest.mark.e2e
 
@@ -166,7 +166,7 @@ def test_the_sdk_reads_the_lines_by_their_path(nexus: Served, client: anthropic.
 
 
 def test_a_batch_that_nexus_did_not_see_created_is_booked_to_its_reader(nexus: Served, standin: Standin) -> None:
-    with anthropic.Anthropic(base_url=standin.url, api_key="sk-ant-api03-fake-direct", max_retries=0) as direct:
+    with anthropic.Anthropic(base_url=standin.url, api_key=FAKE_UPSTREAM_KEY, max_retries=0) as direct:
         batch_id, _ = create(direct, asked("Hello"))
     answer = read(nexus, batch_id)
     usage = booked(nexus, batch_id)[HAIKU]

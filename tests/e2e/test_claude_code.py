@@ -18,7 +18,7 @@ from tests.e2e import clients
 from tests.e2e.wiretap import wiretap
 from tests.served import FAKE_UPSTREAM_KEY, Served, eventually
 
-pytestmark = [pytest.mark.e2e, clients.missing]
+pytestmark = [pytest.mark.e2e, pytest.mark.once, clients.missing]
 
 JSON = ("--output-format", "json")
 STREAM = ("--output-format", "stream-json", "--verbose", "--include-partial-messages")

@@ -120,7 +120,7 @@ def test_limits_are_seen_and_the_page_says_who_used_it(nexus: Served) -> None:
     )
     admin = Admin(nexus)
     eventually(lambda: ask(nexus).status == 200 and "<td>unified-5h</td>" in admin.page("c0001"))
-    eventually(lambda: "localhost: " in admin.page("c0001"))
+    eventually(lambda: ".example.com: " in admin.page("c0001"))
     assert "fake-token" not in admin.page("c0001")
 
 

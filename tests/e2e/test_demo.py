@@ -20,7 +20,7 @@ from tests.e2e import clients
 from tests.served import eventually
 from tests.services import free_port
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.once]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from bench.standin import Standin
 from tests import rawhttp
 from tests.served import Served
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.once]
 
 MODEL = "claude-haiku-4-5"
 WEATHER: Any = {

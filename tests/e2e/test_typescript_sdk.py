@@ -13,7 +13,7 @@ from tests.e2e import clients
 from tests.e2e.wiretap import wiretap
 from tests.served import FAKE_UPSTREAM_KEY, Served
 
-pytestmark = [pytest.mark.e2e, clients.missing]
+pytestmark = [pytest.mark.e2e, pytest.mark.once, clients.missing]
 
 SCRIPT = Path(__file__).with_name("typescript.mjs")
 Run = Callable[..., Any]

@@ -12,7 +12,7 @@ from bench.standin import Standin
 from tests import rawhttp
 from tests.served import FAKE_UPSTREAM_KEY, Served, eventually, serve
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.once]
 
 ODD_BODY = (
     '{ "stream":false,"max_tokens" : 16 ,\n\t"model":"claude-haiku-4-5", "unknown_field":[1.0, 1e2, "\\u00e9é"],'

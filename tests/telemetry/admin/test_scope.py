@@ -372,7 +372,7 @@ def test_no_action_reaches_what_is_others(
 def test_actions_reach_ones_own(ours: Tenant, theirs: Tenant, operator: Client) -> None:
     for each, is_revoked in ((theirs, False), (ours, True)):
         key = each.one(ClientKey)
-        operator.post(root(ClientKey), {"action": "revoke", "_selected_action": [str(key.pk)], "post": "yes"})
+        operator.post(root(ClientKey), {"action": "revoke", "_selected_action": [str(key.pk)], "confirmed": "yes"})
         key.refresh_from_db()
         assert (key.state == "revoked") is is_revoked
 
@@ -446,7 +446,8 @@ def test_a_form_takes_ones_own_domains_alone(
     operator.post(url, form)
     assert everything() == before
     answer = operator.post(url, form | {column: str(ours.one(of).pk)})
-    assert answer.status_code == 302, answer.context["adminform"].form.errors
+    shows_a_secret = model is ClientKey and b"secret-1" in answer.content
+    assert answer.status_code == 302 or shows_a_secret, answer.content
     assert model.objects.latest("pk").pk not in {row.pk for row in ours.rows.get(model, ())}
 
 

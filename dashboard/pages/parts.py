@@ -1,0 +1,36 @@
+"""Tables of what models, keys, domains, credentials and kinds came to, for several pages."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.urls import reverse
+
+from accounts.access import Viewer
+from dashboard import figures
+from dashboard.figures import Part
+from dashboard.filters import By
+from dashboard.pages.lens import Lens
+from dashboard.pages.tables import Column, Link, Table
+from dashboard.sums import Sums
+
+PARTS_MAX = 100
+NONE = "(none)"
+Measures = Sequence[tuple[Column, Callable[[Sums], Any]]]
+
+
+def table_by(viewer: Viewer, lens: Lens, by: By, measures: Measures, *, times: bool = True) -> Table:
+    parts, others = figures.breakdown(viewer, lens.asked, lens.hours, by, PARTS_MAX, times=times)
+    rows = [[_name(part, by, lens), *(value(part.figures) for _, value in measures)] for part in parts]
+    if others is not None:
+        rows.append([Link("all others", ""), *(value(others) for _, value in measures)])
+    columns = [Column(by.value.capitalize(), "link"), *(column for column, _ in measures)]
+    return Table(f"by-{by.value}", f"By {by.value}", columns, rows, "No requests in this span.")
+
+
+def _name(part: Part, by: By, lens: Lens) -> Link:
+    """With the way to its requests."""
+    shown = part.name or (str(part.id) if part.id else NONE)
+    if not part.id:
+        return Link(shown, "")
+    value = part.name if by in (By.DOMAIN, By.MODEL, By.KIND) else str(part.id)
+    return Link(shown, reverse("dashboard:requests") + lens.requests(**{by.value: value}))
