@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, Q
+from django.db.models import Count, F, Q, Value
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -100,10 +100,9 @@ def _unpriced(viewer: Viewer) -> Iterator[Item]:
 def _deliveries(viewer: Viewer) -> Iterator[Item]:
     lost = Q(state=DeliveryState.FAILED, settled_at__gte=timezone.now() - LATELY)
     rows = Delivery.objects.filter(seen(viewer, None), lost).order_by()
-    for row in rows.values("target_label").annotate(count=Count("id"))[:OF_EACH_MAX]:
-        sentence = (
-            f"{row['count']:,} notices did not reach {row['target_label'] or 'their target'} within the last day."
-        )
+    place = F("target_label") if viewer.sees_all else Value("")  # the installation's places are not everybody's
+    for row in rows.values(place=place).annotate(count=Count("id"))[:OF_EACH_MAX]:
+        sentence = f"{row['count']:,} notices did not reach {row['place'] or 'their target'} within the last day."
         yield Item(WARN, sentence, reverse("admin:telemetry_delivery_changelist"), "Deliveries")
 
 
