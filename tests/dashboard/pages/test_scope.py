@@ -17,7 +17,7 @@ from telemetry.models import ExchangeRow
 from telemetry.money.rollups import roll_up
 from tests.telemetry.admin.tenants import NOBODYS, OURS, ZEBRA, Tenant, browser, nobody, person, tenant
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 NAMES = [str(each.name) for each in pages if each.name not in ("sse", "login", "logout")]
 FOR_ALL = ("system",)
 NAMELESS = ("system", "start")

@@ -39,7 +39,7 @@ from tests.conftest import POOLED
 from tests.telemetry.admin.tenants import NOBODYS, OURS, ZEBRA, Tenant, browser, nobody, person, registered, tenant
 from tests.telemetry.facts import stored_exchange
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 EVERYBODYS = (PriceRow,)
 LOOKED_AT = (Domain, ClientKey, RateLimit, Budget, ExchangeRow, BatchRow, Incident, Delivery)
 """By a viewer, of the own domain."""
