@@ -18,7 +18,12 @@ from tests.served import FAKE_UPSTREAM_KEY, Served, eventually, serve
 
 pytestmark = [pytest.mark.e2e, pytest.mark.once, browsers.missing]
 FAKE_DASHBOARD_KEY = "fake-dashboard-key-0001"
-PATHS = ["/dashboard/", "/dashboard/start", *(f"/dashboard/{name}" for name, _ in PAGES if name != "overview")]
+PATHS = [
+    "/dashboard/",
+    "/dashboard/start",
+    "/dashboard/personal-keys",
+    *(f"/dashboard/{name}" for name, _ in PAGES if name != "overview"),
+]
 WEIGHT_MAX_BYTES = 150_000
 LIVE = "#connection[data-state=live]"
 
