@@ -1,6 +1,7 @@
 """The dashboard in a real browser, in front of a served Nexus with traffic."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,12 +19,7 @@ from tests.served import FAKE_UPSTREAM_KEY, Served, eventually, serve
 
 pytestmark = [pytest.mark.e2e, pytest.mark.once, browsers.missing]
 FAKE_DASHBOARD_KEY = "fake-dashboard-key-0001"
-PATHS = [
-    "/dashboard/",
-    "/dashboard/start",
-    "/dashboard/personal-keys",
-    *(f"/dashboard/{name}" for name, _ in PAGES if name != "overview"),
-]
+PATHS = ["/dashboard/", "/dashboard/start", *(f"/dashboard/{name}" for name, _ in PAGES if name != "overview")]
 WEIGHT_MAX_BYTES = 150_000
 LIVE = "#connection[data-state=live]"
 
@@ -111,7 +107,7 @@ def test_where_sockets_are_blocked_it_asks_again_and_again(
         socket.close()
 
     page.clock.install()
-    page.route_web_socket("**/dashboard/live", refuse)
+    page.route_web_socket(re.compile("/dashboard/live"), refuse)
     page.goto("/dashboard/")
     dot = page.locator("#connection")
     eventually(lambda: later(page) and dot.get_attribute("data-state") == "polling", 30)
@@ -136,7 +132,7 @@ def test_it_comes_back_when_the_connection_does(browser: Browser, nexus: Served)
         socket.connect_to_server()
         sockets.append(socket)
 
-    page.route_web_socket("**/dashboard/live", between)
+    page.route_web_socket(re.compile("/dashboard/live"), between)
     page.goto("/dashboard/")
     page.wait_for_selector(LIVE)
     sockets[0].close()
@@ -169,6 +165,16 @@ def test_every_page_is_accessible_and_complains_of_nothing(
     page.emulate_media(color_scheme=theme, reduced_motion="reduce")
     page.goto(path)
     page.wait_for_selector(LIVE)
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    assert complaints.found == []
+
+
+@pytest.mark.parametrize("path", ["/dashboard/personal-keys", "/dashboard/login"])
+def test_pages_without_a_frame_are_accessible_too(page: Page, path: str) -> None:
+    complaints = Complaints()
+    complaints.listen(page)
+    page.goto(path)
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
     assert complaints.found == []
