@@ -262,8 +262,10 @@ def test_events_are_for_who_may_look(nexus: Served) -> None:
 # --- The list of requests and the page of one -------------------------------------------------------------------------
 
 
-def test_the_list_follows_what_ends_and_waits_for_who_reads(page: Page, client: anthropic.Anthropic) -> None:
-    ask(client)
+def test_the_list_follows_what_ends_and_waits_for_who_reads(
+    page: Page, nexus: Served, client: anthropic.Anthropic
+) -> None:
+    nexus.exchange(ask(client))
     page.goto("/dashboard/requests")
     page.wait_for_selector(LIVE)
     page.wait_for_selector("#rows")
@@ -286,8 +288,9 @@ def test_a_filtered_list_takes_what_it_is_about(page: Page, client: anthropic.An
     assert page.locator("#rows tbody tr").count() == 1
 
 
-def test_the_keyboard_leads_through_it(page: Page, client: anthropic.Anthropic) -> None:
+def test_the_keyboard_leads_through_it(page: Page, nexus: Served, client: anthropic.Anthropic) -> None:
     request_id = ask(client)
+    nexus.exchange(request_id)
     page.goto("/dashboard/requests")
     page.wait_for_selector(f"tr[data-id='{request_id}']")
     page.keyboard.press("?")
@@ -306,8 +309,8 @@ def test_the_keyboard_leads_through_it(page: Page, client: anthropic.Anthropic) 
     page.wait_for_url("**/dashboard/requests/*")
 
 
-def test_columns_are_remembered(page: Page, client: anthropic.Anthropic) -> None:
-    ask(client)
+def test_columns_are_remembered(page: Page, nexus: Served, client: anthropic.Anthropic) -> None:
+    nexus.exchange(ask(client))
     page.goto("/dashboard/requests")
     expect(page.locator("th.col-agent")).not_to_be_visible()
     page.locator("summary", has_text="Columns").click()
