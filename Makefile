@@ -5,7 +5,7 @@ UV := $(BIN)/uv
 UV_VERSION := 0.13.9
 ARGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-embedded test-cluster clients lint format bench lock clean
+.PHONY: help run demo test test-embedded test-cluster clients lint format bench bench-dashboards screenshots lock clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -37,6 +37,12 @@ format: .venv/.dev ## Format the code
 
 bench: .venv/.dev ## Measure against the raw limit; writes bench/latest.json
 	$(BIN)/python -m bench $(ARGS)
+
+bench-dashboards: .venv/.dev ## Measure what 200 open dashboards cost the proxy
+	$(BIN)/python -m bench.dashboards $(ARGS)
+
+screenshots: .venv/.dev ## Take the pictures in docs/screenshots anew
+	$(BIN)/python -m bench.screenshots $(ARGS)
 
 lock: .venv/bin/uv ## Renew uv.lock
 	$(UV) lock --upgrade

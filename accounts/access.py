@@ -13,11 +13,13 @@ from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
 
 from accounts.guard import address_of, is_exhausted
-from accounts.models import Membership
+from accounts.models import PERSONAL_KEY_START, Membership, PersonalKey
 
 KEY_HEADER = "X-Dashboard-Key"
 KEY_SESSION = "dashboard_key"
 """What a session holds for the key that opened it: with another key in the settings it opens nothing any more."""
+PERSONAL_SESSION = "personal_key"
+"""The id of the personal key that opened it."""
 KEY_SESSION_SECONDS = 7 * 24 * 3600
 WRONG_KEYS = "30/m"
 """From one address."""
@@ -57,7 +59,7 @@ def viewer_of(request: HttpRequest) -> Viewer:
     """Raises AccessRefused. A key that is presented has to be right, whatever session comes with it."""
     presented = request.headers.get(KEY_HEADER)
     if presented is not None:
-        viewer, caller = _by_key(request, presented), "the dashboard's key"
+        viewer, caller, _ = _by_key(request, presented)
     else:
         viewer, caller = _by_session(request)
     rate = settings.DASHBOARD_RATE
@@ -88,11 +90,14 @@ def viewer_of_session(session_key: str | None) -> Viewer:
 
 
 def open_session(request: HttpRequest, presented: str) -> None:
-    """For whoever has the dashboard's key. Raises AccessRefused."""
-    _by_key(request, presented)
-    request.session.cycle_key()
+    """For whoever has the dashboard's key or a personal one. Raises AccessRefused."""
+    personal = _by_key(request, presented)[2]
+    request.session.flush()
     request.session.set_expiry(KEY_SESSION_SECONDS)
-    request.session[KEY_SESSION] = _mark(presented)
+    if personal is None:
+        request.session[KEY_SESSION] = _mark(presented)
+    else:
+        request.session[PERSONAL_SESSION] = str(personal.pk)
 
 
 def close_session(request: HttpRequest) -> None:
@@ -103,17 +108,31 @@ def _mark(key: str) -> str:
     return salted_hmac("accounts.access.dashboard_key", key, algorithm="sha256").hexdigest()
 
 
-def _by_key(request: HttpRequest, presented: str) -> Viewer:
+def _by_key(request: HttpRequest, presented: str) -> tuple[Viewer, str, PersonalKey | None]:
+    """And who counts as its caller, and whose key it is, if it is a person's."""
     address = address_of(request)
     if is_exhausted(request, "dashboard-key", WRONG_KEYS, address, counts=False):
         raise TooManyTries(f"Too many wrong keys in {KEY_HEADER} from this address. Wait a minute, then try again.")
+    if presented.startswith(PERSONAL_KEY_START):
+        return _by_personal_key(request, presented, address)
     expected: str = settings.DASHBOARD_API_KEY
     if not expected:
         raise AccessRefused(f"{KEY_HEADER} opens nothing here: DASHBOARD_API_KEY is not set. Sign in at /admin/.")
     if _is_same(presented, expected):
-        return EVERYTHING
+        return EVERYTHING, "the dashboard's key", None
     is_exhausted(request, "dashboard-key", WRONG_KEYS, address, counts=True)
     raise AccessRefused(f"The key in {KEY_HEADER} is not the one in DASHBOARD_API_KEY.")
+
+
+def _by_personal_key(request: HttpRequest, presented: str, address: str) -> tuple[Viewer, str, PersonalKey | None]:
+    key = PersonalKey.recognise(presented)
+    if key is None:
+        is_exhausted(request, "dashboard-key", WRONG_KEYS, address, counts=True)
+        raise AccessRefused(
+            f"The personal key in {KEY_HEADER} is not known here: it is revoked, or its owner has left."
+        )
+    key.note_use()
+    return viewer_for(key.user), f"user {key.user.pk}", key
 
 
 def _by_session(request: HttpRequest) -> tuple[Viewer, str]:
@@ -123,6 +142,9 @@ def _by_session(request: HttpRequest) -> tuple[Viewer, str]:
     mark, key = request.session.get(KEY_SESSION), settings.DASHBOARD_API_KEY
     if mark and key and hmac.compare_digest(str(mark), _mark(key)):
         return EVERYTHING, f"session {request.session.session_key}"
+    personal = request.session.get(PERSONAL_SESSION)
+    if personal and (own := PersonalKey.still_good(personal)):
+        return viewer_for(own.user), f"user {own.user.pk}"
     raise AccessRefused(_who(user))
 
 

@@ -48,7 +48,7 @@ class Bench:
         """Each measurement on every server in turn: what disturbs the machine for a while disturbs them all."""
         results = {server.name: Figures() for server in servers}
         for server in servers:
-            await load.run(_prompt(server, 4), seconds=1)  # warms up, and does not count
+            await load.run(prompt(server, 4), seconds=1)  # warms up, and does not count
         for measurement in (
             self._json,
             self._json_alone,
@@ -67,23 +67,23 @@ class Bench:
         return results
 
     async def _json(self, server: Server, figures: Figures) -> None:
-        figures.values["json_rate"] = (await self._load(_prompt(server, 4), figures)).rate
+        figures.values["json_rate"] = (await self._load(prompt(server, 4), figures)).rate
 
     async def _json_alone(self, server: Server, figures: Figures) -> None:
-        result = await self._load(_prompt(server, 4), figures, connections=1)
+        result = await self._load(prompt(server, 4), figures, connections=1)
         figures.values["json_p50_ms"] = percentile(result.totals, 50) * 1000
         figures.values["json_p99_ms"] = percentile(result.totals, 99) * 1000
 
     async def _streams(self, server: Server, figures: Figures) -> None:
-        figures.values["stream_rate"] = (await self._load(_prompt(server, 4, stream=True), figures)).rate
+        figures.values["stream_rate"] = (await self._load(prompt(server, 4, stream=True), figures)).rate
 
     async def _first_byte(self, server: Server, figures: Figures) -> None:
         """What the server adds at half of its own load, over the stand-in asked directly at the same rate."""
         if server is self._direct:
             return
         rate = figures.values["stream_rate"] / 2
-        direct = await self._load(_prompt(self._direct, 4, stream=True), figures, rate=rate)
-        through = await self._load(_prompt(server, 4, stream=True), figures, rate=rate)
+        direct = await self._load(prompt(self._direct, 4, stream=True), figures, rate=rate)
+        through = await self._load(prompt(server, 4, stream=True), figures, rate=rate)
         for percent in (50, 99):
             added = percentile(through.first_bytes, percent) - percentile(direct.first_bytes, percent)
             figures.values[f"first_byte_added_p{percent}_ms"] = added * 1000
@@ -108,8 +108,8 @@ class Bench:
         figures.values["after_cancelled_rss_mb"] = server.rss_mb()
 
     async def _large_prompts(self, server: Server, figures: Figures) -> None:
-        figures.values["rate_100kb"] = (await self._load(_prompt(server, 100), figures)).rate
-        figures.values["rate_2mb"] = (await self._load(_prompt(server, 2048), figures, connections=8)).rate
+        figures.values["rate_100kb"] = (await self._load(prompt(server, 100), figures)).rate
+        figures.values["rate_2mb"] = (await self._load(prompt(server, 2048), figures, connections=8)).rate
 
     async def _load(
         self, target: Target, figures: Figures, *, connections: int = 32, rate: float | None = None
@@ -125,7 +125,7 @@ class Bench:
         )
 
 
-def _prompt(server: Server, kilobytes: int, *, stream: bool = False) -> Target:
+def prompt(server: Server, kilobytes: int, *, stream: bool = False) -> Target:
     text = "The tide comes in twice a day. " * (kilobytes * 1024 // 31)
     return _post(server, text, stream=stream, ending=STREAM_END if stream else JSON_END)
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, Q
+from django.db.models import Count, F, Q, Value
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -21,7 +21,6 @@ from dashboard.scope import seen
 from telemetry.models import Delivery, Incident
 from telemetry.models.incidents import State as IncidentState
 from telemetry.models.notices import State as DeliveryState
-from telemetry.money.unpriced import unpriced_models
 
 BAD, WARN, TODO = "bad", "warn", "todo"
 RANKS = (BAD, WARN, TODO)
@@ -29,6 +28,11 @@ SHOWN_MAX = 30
 OF_EACH_MAX = 10
 SPENT_SHARE = 0.8
 LATELY = timedelta(days=1)
+SHOWN_ANYWAY = (
+    *("credential_expiring", "credential_invalid", "credential_limited", "breaker_open"),
+    *("budget_threshold", "delivery_failing", "ledger_gap"),
+)
+"""Rules of incidents about what the other parts say as it is now."""
 TONE_OF = {"invalid": BAD, "open": BAD, "cooling": WARN, "expiring": WARN}
 
 
@@ -75,6 +79,7 @@ def _credentials(viewer: Viewer) -> Iterator[Item]:
 
 def _incidents(viewer: Viewer) -> Iterator[Item]:
     rows = Incident.objects.filter(seen(viewer, None)).exclude(state=IncidentState.RESOLVED)
+    rows = rows.exclude(rule__in=SHOWN_ANYWAY)
     for row in rows.order_by("-updated_at")[:OF_EACH_MAX]:
         tone = BAD if row.severity == "critical" else WARN
         yield Item(tone, row.sentence, reverse("admin:telemetry_incident_change", args=[row.pk]), "The incident")
@@ -89,21 +94,14 @@ def _budgets(viewer: Viewer) -> Iterator[Item]:
             yield Item(BAD if share >= 1 else WARN, sentence, href, "The budget")
 
 
-def _unpriced(viewer: Viewer) -> Iterator[Item]:
-    if viewer.domain_ids is not None:
-        return
-    for each in unpriced_models()[:OF_EACH_MAX]:
-        sentence = f"{each.count:,} requests of {each.model or 'an unnamed model'} have no price: they are in no sum."
-        yield Item(WARN, sentence, reverse("admin:telemetry_pricerow_changelist"), "Prices")
-
-
 def _deliveries(viewer: Viewer) -> Iterator[Item]:
     lost = Q(state=DeliveryState.FAILED, settled_at__gte=timezone.now() - LATELY)
     rows = Delivery.objects.filter(seen(viewer, None), lost).order_by()
-    for row in rows.values("target_label").annotate(count=Count("id"))[:OF_EACH_MAX]:
-        sentence = (
-            f"{row['count']:,} notices did not reach {row['target_label'] or 'their target'} within the last day."
-        )
+    place = F("target_label") if viewer.sees_all else Value("")  # the installation's places are not everybody's
+    for row in rows.values(place=place).annotate(count=Count("id"))[:OF_EACH_MAX]:
+        if not row["count"]:
+            continue
+        sentence = f"{row['count']:,} notices did not reach {row['place'] or 'their target'} within the last day."
         yield Item(WARN, sentence, reverse("admin:telemetry_delivery_changelist"), "Deliveries")
 
 
@@ -119,4 +117,4 @@ def _first_steps(viewer: Viewer) -> Iterator[Item]:
         yield Item(TODO, "No request has come yet.", reverse("dashboard:start"), "Send a first one")
 
 
-PARTS = (_ledger, _credentials, _incidents, _budgets, _unpriced, _deliveries, _first_steps)
+PARTS = (_ledger, _credentials, _incidents, _budgets, _deliveries, _first_steps)

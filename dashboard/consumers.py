@@ -27,7 +27,8 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # channels has
         await self.accept()
         try:
             seen = await self._seen()
-            self._stack.enter_context(hub.watching(scope_of(seen), self.send, self._lost))
+            wants_rows = self._asked("rows") == "1"
+            self._stack.enter_context(hub.watching(scope_of(seen), self.send, self._lost, with_rows=wants_rows))
         except AccessRefused:
             await self.close(SIGNED_OUT)
         except TooMany:
@@ -65,5 +66,9 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # channels has
 
     def _ask(self) -> Any:
         viewer: Viewer = viewer_of_session(self.scope["cookies"].get(settings.SESSION_COOKIE_NAME))
-        host = (parse_qs(self.scope["query_string"].decode("latin-1")).get("domain") or [""])[0]
+        host = self._asked("domain")
         return domain_ids_of(viewer, hosts.normalise(host) if host else None)
+
+    def _asked(self, name: str) -> str:
+        query: str = self.scope["query_string"].decode("latin-1")
+        return (parse_qs(query).get(name) or [""])[0]

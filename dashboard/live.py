@@ -34,16 +34,16 @@ class Hub:
     """Of one event loop."""
 
     def __init__(self) -> None:
-        self._watchers: dict[object, tuple[Scope, Tell, Callable[[], None]]] = {}
+        self._watchers: dict[object, tuple[Scope, bool, Tell, Callable[[], None]]] = {}
         self._task: asyncio.Task[None] | None = None
 
     @contextlib.contextmanager
-    def watching(self, scope: Scope, tell: Tell, lost: Callable[[], None]) -> Iterator[None]:
+    def watching(self, scope: Scope, tell: Tell, lost: Callable[[], None], *, with_rows: bool = True) -> Iterator[None]:
         """*lost* is called where a watcher does not take what it is told. Raises TooMany."""
         if len(self._watchers) >= WATCHERS_MAX:
             raise TooMany
         mark = object()
-        self._watchers[mark] = (scope, tell, lost)
+        self._watchers[mark] = (scope, with_rows, tell, lost)
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._listen())
         try:
@@ -79,11 +79,11 @@ class Hub:
 
     async def _tell_all(self, message: dict[str, Any]) -> None:
         """One after the other: so many are told within milliseconds, and one who hangs is let go."""
-        written: dict[Scope, str | None] = {}
-        for mark, (scope, tell, lost) in list(self._watchers.items()):
-            if scope not in written:
-                written[scope] = write(message, scope)
-            text = written[scope]
+        written: dict[tuple[Scope, bool], str | None] = {}
+        for mark, (scope, with_rows, tell, lost) in list(self._watchers.items()):
+            if (scope, with_rows) not in written:
+                written[scope, with_rows] = write(message, scope, with_rows=with_rows)
+            text = written[scope, with_rows]
             if text is None:
                 continue
             try:
@@ -93,12 +93,12 @@ class Hub:
                 lost()
 
 
-def write(message: dict[str, Any], scope: Scope) -> str | None:
+def write(message: dict[str, Any], scope: Scope, *, with_rows: bool = True) -> str | None:
     """What those may see of it, as JSON; None where that is nothing."""
     sums = [each for domain, each in message["sums"].items() if scope is None or domain in scope]
     if not sums:
         return None
-    rows = [row for row in message["rows"] if scope is None or row["domain_id"] in scope]
+    rows = [row for row in message["rows"] if with_rows and (scope is None or row["domain_id"] in scope)]
     totals = dict(zip(NAMES, (sum(column) for column in zip(*sums, strict=True)), strict=True))
     return msgspec.json.encode({"type": "tick", "sums": totals, "rows": rows}).decode()
 

@@ -17,6 +17,7 @@ def root(request: HttpRequest) -> HttpResponse:
             "endpoints": {
                 "api": "/v1/messages",
                 "admin": "/admin/",
+                "dashboard": "/dashboard/",
                 "requests": "/api/requests",
                 "stats": "/token-stats",
                 "storage": "/api/storage-stats",

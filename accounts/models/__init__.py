@@ -2,6 +2,7 @@
 
 from accounts.models.credentials import Credential, CredentialStanding, OAuthToken
 from accounts.models.limits import Budget, RateLimit
+from accounts.models.personal import PERSONAL_KEY_START, PersonalKey
 from accounts.models.register import (
     ClientKey,
     Domain,
@@ -12,6 +13,7 @@ from accounts.models.register import (
 )
 
 __all__ = [
+    "PERSONAL_KEY_START",
     "Budget",
     "ClientKey",
     "Credential",
@@ -20,6 +22,7 @@ __all__ = [
     "Installation",
     "Membership",
     "OAuthToken",
+    "PersonalKey",
     "RateLimit",
     "RegisterQuerySet",
     "touch_last_used",

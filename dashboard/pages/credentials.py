@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponseBase
 from accounts.access import Viewer
 from dashboard import credentials
 from dashboard.filters import OfCredential
-from dashboard.pages.door import page
+from dashboard.pages.door import shared_page
 from dashboard.pages.lens import lens_of
 from dashboard.pages.sheet import sheet
 from dashboard.pages.tables import Column, Link, State, Table
@@ -27,7 +27,7 @@ COLUMNS = (
 )
 
 
-@page
+@shared_page
 def view(request: HttpRequest, viewer: Viewer) -> HttpResponseBase:
     lens = lens_of(request)
     found = credentials.credentials(viewer, OfCredential(domain=lens.asked.domain, credential=None))

@@ -9,7 +9,7 @@ from accounts.access import Viewer
 from accounts.models import ClientKey
 from dashboard import figures, limits
 from dashboard.filters import By, OfDomain, OfWhom
-from dashboard.pages.door import page
+from dashboard.pages.door import shared_page
 from dashboard.pages.lens import Lens, lens_of
 from dashboard.pages.parts import PARTS_MAX
 from dashboard.pages.sheet import sheet
@@ -48,7 +48,7 @@ BUDGET_COLUMNS = (
 )
 
 
-@page
+@shared_page
 def view(request: HttpRequest, viewer: Viewer) -> HttpResponseBase:
     lens = lens_of(request)
     return sheet(

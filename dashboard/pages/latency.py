@@ -10,7 +10,7 @@ from accounts.access import Viewer
 from dashboard import figures, limits
 from dashboard.filters import By, Refusals, Step
 from dashboard.pages.charts import over_time
-from dashboard.pages.door import page
+from dashboard.pages.door import shared_page
 from dashboard.pages.lens import Lens, lens_of
 from dashboard.pages.measures import Line, status_lines
 from dashboard.pages.parts import Measures, table_by
@@ -35,7 +35,7 @@ MEASURES: Measures = (
 )
 
 
-@page
+@shared_page
 def view(request: HttpRequest, viewer: Viewer) -> HttpResponseBase:
     lens = lens_of(request)
     _, points, totals = figures.series_and_totals(viewer, lens.asked, lens.hours)

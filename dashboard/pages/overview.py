@@ -11,7 +11,7 @@ from dashboard import credentials, overview
 from dashboard.filters import OfCredential
 from dashboard.overview import Overview
 from dashboard.pages.charts import by_part, over_time
-from dashboard.pages.door import page, show
+from dashboard.pages.door import shared_page, show
 from dashboard.pages.lens import Lens, lens_of
 from dashboard.pages.measures import Value, prompt_tokens, status_lines, token_lines
 from dashboard.sums import Sums
@@ -45,7 +45,7 @@ class Tile:
         return None if not change else (change < 0) == self.is_good_when_low
 
 
-@page
+@shared_page
 def view(request: HttpRequest, viewer: Viewer) -> HttpResponse:
     lens = lens_of(request)
     found, ledger = overview.overview(viewer, lens.asked, lens.hours), overview.ledger_for_overview(viewer)

@@ -10,6 +10,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.access import AccessRefused, close_session, open_session
 from accounts.guard import RETRY_SECONDS
+from accounts.models import PERSONAL_KEY_START
 
 KEY_MAX_LENGTH = 1000
 
@@ -20,11 +21,12 @@ def login(request: HttpRequest) -> HttpResponse:
     after = _place(request, request.POST.get("next") or request.GET.get("next", ""))
     sentence, status = "", 200
     if request.method == "POST":
+        presented = request.POST.get("key", "")[:KEY_MAX_LENGTH]
         try:
-            open_session(request, request.POST.get("key", "")[:KEY_MAX_LENGTH])
+            open_session(request, presented)
             return redirect(after)
         except AccessRefused as refused:
-            sentence, status = _told(refused), refused.status
+            sentence, status = _told(refused, presented), refused.status
     context = {"next": after, "sentence": sentence, "takes_keys": bool(settings.DASHBOARD_API_KEY)}
     response = render(request, "dashboard/login.html", context, status=status)
     if status == 429:
@@ -38,9 +40,11 @@ def logout(request: HttpRequest) -> HttpResponse:
     return redirect("dashboard:login")
 
 
-def _told(refused: AccessRefused) -> str:
+def _told(refused: AccessRefused, presented: str) -> str:
     if refused.status == 429:
         return "Too many wrong keys from this address. Wait a minute, then try again."
+    if presented.startswith(PERSONAL_KEY_START):
+        return "This personal key is not known here: it is revoked, or its owner has left."
     if not settings.DASHBOARD_API_KEY:
         return "No key opens this dashboard: DASHBOARD_API_KEY is not set. Sign in with an account."
     return "This key is not the one in DASHBOARD_API_KEY."

@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponseBase
 from accounts.access import Viewer
 from dashboard import system
 from dashboard.ledger import proof
-from dashboard.pages.door import forbidden, page
+from dashboard.pages.door import forbidden, shared_page
 from dashboard.pages.sheet import sheet
 from dashboard.pages.tables import Column, Share, State, Table
 
@@ -43,7 +43,7 @@ LEDGER_COLUMNS = (
 ENDED_WELL = frozenset({"success", "succeeded"})
 
 
-@page
+@shared_page
 def view(request: HttpRequest, viewer: Viewer) -> HttpResponseBase:
     if viewer.domain_ids is not None:
         return forbidden(request, "The system carries the requests of all domains: you see some.")

@@ -3,6 +3,7 @@
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlencode
 
 from django import template
 from django.utils import timezone
@@ -104,6 +105,12 @@ def clock(moment: datetime | None) -> SafeString | str:
         return NOTHING
     shown = f"{moment:%H:%M:%S}" if moment.date() == timezone.now().date() else f"{moment:%b %d %H:%M}"
     return format_html('<time datetime="{}" title="{} UTC">{}</time>', moment.isoformat(), f"{moment:%F %T}", shown)
+
+
+@register.simple_tag
+def filtered(kept: dict[str, str], name: str, value: Any) -> str:
+    """The address of the list with one filter more."""
+    return f"?{urlencode(kept | {name: str(value)})}"
 
 
 @register.simple_tag

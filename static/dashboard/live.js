@@ -3,7 +3,7 @@
 // and not while somebody has a selection or a field in it.
 "use strict";
 (() => {
-  const REFRESH_SECONDS = 60, SOON_SECONDS = 12, POLL_SECONDS = 15, TRIES_BEFORE_POLLING = 3, SIGNED_OUT = 4401;
+  const REFRESH_SECONDS = 120, SOON_SECONDS = 12, POLL_SECONDS = 15, TRIES_BEFORE_POLLING = 3, SIGNED_OUT = 4401;
   const dot = document.getElementById("connection");
   if (!dot) return;
   const words = { live: "live", waiting: "connecting", polling: "polling", paused: "paused", lost: "signed out" };
@@ -18,10 +18,12 @@
     clearTimeout(timer);
     if (document.hidden || socket) return;
     say(tries < TRIES_BEFORE_POLLING ? "waiting" : "polling");
-    const domain = new URLSearchParams(location.search).get("domain");
+    const asked = new URLSearchParams(), domain = new URLSearchParams(location.search).get("domain");
+    if (domain) asked.set("domain", domain);
+    if (document.getElementById("tail")) asked.set("rows", "1");
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
     try {
-      socket = new WebSocket(`${scheme}//${location.host}/dashboard/live${domain ? `?domain=${encodeURIComponent(domain)}` : ""}`);
+      socket = new WebSocket(`${scheme}//${location.host}/dashboard/live?${asked}`);
     } catch {
       again();
       return;

@@ -21,7 +21,7 @@ from telemetry.money.rollups import roll_up
 from tests.dashboard.asking import LIST, get, ids
 from tests.telemetry.admin.tenants import NOBODYS, OURS, ZEBRA, Tenant, browser, nobody, person, tenant
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
 PATHS = api.get_openapi_schema()["paths"]
 FOR_ALL = ("/api/ledger", "/api/system")
 """Of the whole installation."""

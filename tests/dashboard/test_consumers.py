@@ -88,7 +88,8 @@ async def closed(communicator: WebsocketCommunicator) -> int:
 
 async def test_it_tells_what_one_may_see(people: dict[str, Any], opened: list[WebsocketCommunicator]) -> None:
     ada, admin = await connect(opened, people["ada"]), await connect(opened, people["admin"])
-    assert (await told(admin, people["a"], people["b"]))["sums"]["requests"] == 2
+    everything = await told(admin, people["a"], people["b"])
+    assert (everything["sums"]["requests"], everything["rows"]) == (2, []), "rows are for those who ask for them"
     found = await told(ada, people["a"], people["b"])
     assert found["sums"]["requests"] == 1
     assert str(people["b"].id) not in json.dumps(found)
@@ -171,3 +172,9 @@ async def test_what_it_is_told_changes_nothing(people: dict[str, Any], opened: l
     ada = await connect(opened, people["ada"])
     await ada.send_to('{"domain": "b.example.com"}')
     assert (await told(ada, people["a"], people["b"]))["sums"]["requests"] == 1
+
+
+async def test_a_list_gets_rows(people: dict[str, Any], opened: list[WebsocketCommunicator]) -> None:
+    ada = await connect(opened, people["ada"], "?rows=1")
+    (row,) = (await told(ada, people["a"], people["b"]))["rows"]
+    assert row["domain_id"] == str(people["a"].id)

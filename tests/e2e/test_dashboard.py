@@ -1,6 +1,7 @@
 """The dashboard in a real browser, in front of a served Nexus with traffic."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from bench.standin import Standin
 from dashboard.pages.door import PAGES
 from tests import browser as browsers
 from tests.browser import Complaints, signed_in
+from tests.dashboard.pages.hostile import ALL, SCRIPT
 from tests.served import FAKE_UPSTREAM_KEY, Served, eventually, serve
 
 pytestmark = [pytest.mark.e2e, pytest.mark.once, browsers.missing]
@@ -106,7 +108,7 @@ def test_where_sockets_are_blocked_it_asks_again_and_again(
         socket.close()
 
     page.clock.install()
-    page.route_web_socket("**/dashboard/live", refuse)
+    page.route_web_socket(re.compile("/dashboard/live"), refuse)
     page.goto("/dashboard/")
     dot = page.locator("#connection")
     eventually(lambda: later(page) and dot.get_attribute("data-state") == "polling", 30)
@@ -131,7 +133,7 @@ def test_it_comes_back_when_the_connection_does(browser: Browser, nexus: Served)
         socket.connect_to_server()
         sockets.append(socket)
 
-    page.route_web_socket("**/dashboard/live", between)
+    page.route_web_socket(re.compile("/dashboard/live"), between)
     page.goto("/dashboard/")
     page.wait_for_selector(LIVE)
     sockets[0].close()
@@ -164,6 +166,16 @@ def test_every_page_is_accessible_and_complains_of_nothing(
     page.emulate_media(color_scheme=theme, reduced_motion="reduce")
     page.goto(path)
     page.wait_for_selector(LIVE)
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    assert complaints.found == []
+
+
+@pytest.mark.parametrize("path", ["/dashboard/personal-keys", "/dashboard/login"])
+def test_pages_without_a_frame_are_accessible_too(page: Page, path: str) -> None:
+    complaints = Complaints()
+    complaints.listen(page)
+    page.goto(path)
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
     assert complaints.found == []
@@ -245,3 +257,92 @@ def _events(answer: httpx.Response) -> Iterator[dict[str, Any]]:
 def test_events_are_for_who_may_look(nexus: Served) -> None:
     answer = httpx.get(f"{nexus.url}/dashboard/sse", trust_env=False)
     assert (answer.status_code, "X-Dashboard-Key" in answer.json()["error"]) == (401, True)
+
+
+# --- The list of requests and the page of one -------------------------------------------------------------------------
+
+
+def test_the_list_follows_what_ends_and_waits_for_who_reads(
+    page: Page, nexus: Served, client: anthropic.Anthropic
+) -> None:
+    nexus.exchange(ask(client))
+    page.goto("/dashboard/requests")
+    page.wait_for_selector(LIVE)
+    page.wait_for_selector("#rows")
+    first = ask(client)
+    page.wait_for_selector(f"#rows tbody tr:first-child[data-id='{first}']")
+    page.keyboard.press("l")
+    second = ask(client)
+    page.get_by_role("button", name="1 new request").click()
+    page.wait_for_selector(f"#rows tbody tr:first-child[data-id='{second}']")
+    expect(page.locator("#pause")).to_have_text("Go on")
+
+
+def test_a_filtered_list_takes_what_it_is_about(page: Page, client: anthropic.Anthropic) -> None:
+    page.goto("/dashboard/requests?session=wanted")
+    page.wait_for_selector(LIVE)
+    ask(client, session="other")
+    wanted = ask(client, session="wanted")
+    page.get_by_role("button", name="1 new request").click()  # an empty list is loaded anew
+    page.wait_for_selector(f"tr[data-id='{wanted}']")
+    assert page.locator("#rows tbody tr").count() == 1
+
+
+def test_the_keyboard_leads_through_it(page: Page, nexus: Served, client: anthropic.Anthropic) -> None:
+    request_id = ask(client)
+    nexus.exchange(request_id)
+    page.goto("/dashboard/requests")
+    page.wait_for_selector(f"tr[data-id='{request_id}']")
+    page.keyboard.press("?")
+    expect(page.locator("#help")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#help")).not_to_be_visible()
+    page.keyboard.press("/")
+    expect(page.locator("#search")).to_be_focused()
+    page.keyboard.type("jk")
+    expect(page.locator("#search")).to_have_value("jk")
+    page.keyboard.press("Escape")
+    for key in ("j", "j", "k"):
+        page.keyboard.press(key)
+    expect(page.locator("#rows tbody tr").first).to_be_focused()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/dashboard/requests/*")
+
+
+def test_columns_are_remembered(page: Page, nexus: Served, client: anthropic.Anthropic) -> None:
+    nexus.exchange(ask(client))
+    page.goto("/dashboard/requests")
+    expect(page.locator("th.col-agent")).not_to_be_visible()
+    page.locator("summary", has_text="Columns").click()
+    page.get_by_label("Client", exact=True).check()
+    expect(page.locator("th.col-agent")).to_be_visible()
+    page.reload()
+    expect(page.locator("th.col-agent")).to_be_visible()
+
+
+def test_hostile_text_acts_in_no_browser(page: Page, nexus: Served, client: anthropic.Anthropic) -> None:
+    complaints = Complaints()
+    complaints.listen(page)
+    page.goto("/dashboard/requests")
+    page.wait_for_selector(LIVE)
+    headers = {"user-agent": SCRIPT, "x-claude-code-session-id": SCRIPT}
+    for model in (SCRIPT, "claude-haiku-4-5"):
+        body = {"model": model, "max_tokens": 64, "messages": [{"role": "user", "content": ALL}], "system": ALL}
+        answer = httpx.post(
+            f"{nexus.url}/v1/messages",
+            json=body,
+            headers={**headers, "x-api-key": nexus.key, "anthropic-version": "2023-06-01"},
+            trust_env=False,
+        )
+        request_id = answer.headers["x-nexus-request-id"]
+        page.wait_for_selector(f"tr[data-id='{request_id}']")
+        nexus.exchange(request_id)
+        other = page.context.new_page()
+        complaints.listen(other)
+        for path in (f"/dashboard/requests/{request_id}", "/dashboard/requests", "/dashboard/", "/dashboard/usage"):
+            other.goto(path)
+            other.wait_for_selector(LIVE)
+            assert other.evaluate("window.hacked") is None, path
+        other.close()
+    assert page.evaluate("window.hacked") is None
+    assert complaints.found == []

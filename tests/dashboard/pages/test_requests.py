@@ -46,7 +46,11 @@ def test_a_row_leads_to_its_page(admin: Client, domain: Domain) -> None:
     page = text(admin, LIST)
     assert f'href="/dashboard/requests/{row.id}"' in page
     assert "claude-opus-5" in page
-    assert '<span class="chip warn">429</span>' in page
+    assert '<a class="chip warn" href="?status=429">429</a>' in page
+    narrowed = text(admin, f"{LIST}?status=429")
+    assert 'href="?status=429&amp;model=claude-opus-5">claude-opus-5</a>' in narrowed, (
+        "each value narrows the list further"
+    )
 
 
 def test_every_filter_has_a_chip_that_takes_it_off(admin: Client, issued: tuple[ClientKey, str]) -> None:

@@ -10,6 +10,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
+from accounts.ids import new_id
 from accounts.models import Budget, ClientKey, Credential, Domain, Membership
 from telemetry.money import rollups
 from telemetry.record.exchange import Outcome
@@ -142,3 +143,18 @@ def test_a_part_is_a_part(admin: Client) -> None:
     part = admin.get("/dashboard/usage", headers={"HX-Request": "true"}).content.decode()
     assert "<html" not in part
     assert "By model" in part
+
+
+def test_a_part_is_made_once_for_all_who_see_the_same(
+    admin: Client, ada: Client, domain: Domain, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    part, other = {"HX-Request": "true"}, User.objects.create_superuser("other")
+    path = f"/dashboard/usage?range=6h&mark={new_id()}"
+    first = admin.get(path, headers=part).content
+    second = Client()
+    second.force_login(other)
+    with django_assert_max_num_queries(6):
+        assert second.get(path, headers=part).content == first
+    stored_exchange(domain_id=None, model="nobody-else-sees-this", answered_model="")
+    assert b"nobody-else" not in ada.get(path, headers=part).content
+    assert admin.get(path, headers=part).headers["Cache-Control"] == "no-store"
