@@ -71,6 +71,7 @@ def assert_keys(lines: list[dict[str, Any]]) -> None:
         assert line["level"] in ("debug", "info", "warning", "error", "critical")
 
 
+@pytest.mark.once
 def test_an_exchange_is_one_line_that_its_answer_and_its_row_lead_to(nexus: Served) -> None:
     log = nexus.data / "serve.log"
     answer = send(nexus, body_of("Hello"))
@@ -86,6 +87,7 @@ def test_an_exchange_is_one_line_that_its_answer_and_its_row_lead_to(nexus: Serv
     assert_keys(lines_of(log))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("said", "status", "level"),
     [
@@ -111,6 +113,7 @@ def trusting(standin: Standin, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield served
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("theirs", ["lb-7:abc.DEF_1", "3f1c8f0e-58a8-4c55-9c0f-0b7a7bd0c001"])
 def test_an_exchange_is_found_by_what_a_trusted_peer_calls_it(trusting: Served, theirs: str) -> None:
     answer = send(trusting, body_of("Hello"), ("x-nexus-request-id", theirs))
@@ -124,17 +127,20 @@ def test_an_exchange_is_found_by_what_a_trusted_peer_calls_it(trusting: Served, 
     assert json.loads(found.body)["request"]["id"] == ours
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("theirs", ["", "two words", "x" * 101, "new\tline", 'a"b', "é"])
 def test_an_odd_id_of_a_peer_is_not_taken(trusting: Served, theirs: str) -> None:
     answer = send(trusting, body_of("Hello"), ("x-nexus-request-id", theirs))
     assert line_about(trusting.data / "serve.log", answer.header("x-nexus-request-id"))["correlation_id"] == ""
 
 
+@pytest.mark.once
 def test_the_word_of_anybody_else_does_not_count(nexus: Served) -> None:
     answer = send(nexus, body_of("Hello"), ("x-nexus-request-id", "lb-1"))
     assert line_about(nexus.data / "serve.log", answer.header("x-nexus-request-id"))["correlation_id"] == ""
 
 
+@pytest.mark.once
 def test_the_api_hears_our_id_only_where_the_operator_wants_it(
     nexus: Served, trusting: Served, standin: Standin
 ) -> None:
@@ -144,6 +150,7 @@ def test_the_api_hears_our_id_only_where_the_operator_wants_it(
     assert "x-nexus-request-id" not in dict(standin.recorder.last.headers)
 
 
+@pytest.mark.once
 def test_a_console_request_is_one_line(trusting: Served) -> None:
     answer = rawhttp.request(trusting.port, "GET", "/admin/?said=aside", [("x-nexus-request-id", "lb-2")])
     line = line_about(trusting.data / "serve.log", answer.header("x-nexus-request-id"), "request")
@@ -152,6 +159,7 @@ def test_a_console_request_is_one_line(trusting: Served) -> None:
     assert "aside" not in (trusting.data / "serve.log").read_text()
 
 
+@pytest.mark.once
 def test_at_warning_what_went_well_is_not_said(standin: Standin, tmp_path: Path) -> None:
     with serve(tmp_path, standin.url, LOG_LEVEL="warning") as served:
         send(served, body_of("Hello"))
@@ -161,6 +169,7 @@ def test_at_warning_what_went_well_is_not_said(standin: Standin, tmp_path: Path)
     assert [line["level"] for line in lines_of(tmp_path / "serve.log")] == ["warning"]
 
 
+@pytest.mark.once
 def test_a_reader_who_does_not_read_holds_up_nobody(standin: Standin, tmp_path: Path) -> None:
     """Its standard error is a full pipe from the beginning."""
     with serve(tmp_path, standin.url) as first:
@@ -308,6 +317,7 @@ def test_a_failed_task_says_for_whose_request_it_ran(standin: Standin, tmp_path:
         assert "RuntimeError" in faults[0]["exception"]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("command", [["serve", "--port", "0"], ["worker"], ["beat"]])
 @pytest.mark.parametrize(
     ("name", "value"),

@@ -14,7 +14,7 @@ import pytest
 from bench.standin import Standin
 from tests.served import Served, eventually, serve
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.once]
 FAKE_KEY = "fake-dashboard-key-0001"
 QUESTION = b'{"model":"claude-haiku-4-5",  "max_tokens":64,"messages":[{"role":"user","content":"It\'s $HOME?"}]}'
 
