@@ -11,7 +11,7 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from accounts.ids import new_id
-from accounts.models import Budget, ClientKey, Credential, Domain, Membership
+from accounts.models import Budget, ClientKey, Credential, Domain
 from telemetry.money import rollups
 from telemetry.record.exchange import Outcome
 from tests.telemetry.facts import stored_exchange
@@ -26,22 +26,6 @@ TABLES = {
 }
 FAILED: dict[str, Any] = {"outcome": Outcome.API_ERROR, "status": 529, "error_type": "overloaded_error"}
 QUERIES_MAX = {"usage": 24, "latency": 22, "credentials": 20, "keys": 34, "system": 14}
-
-
-@pytest.fixture
-def admin() -> Client:
-    client = Client()
-    client.force_login(User.objects.create_superuser("admin"))
-    return client
-
-
-@pytest.fixture
-def ada(domain: Domain) -> Client:
-    user = User.objects.create_user("ada", is_staff=True)
-    Membership.objects.create(user=user, domain=domain)
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 @pytest.fixture
