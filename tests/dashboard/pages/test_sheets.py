@@ -10,8 +10,11 @@ from django.contrib.auth.models import User
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
+from accounts.access import EVERYTHING
 from accounts.ids import new_id
 from accounts.models import Budget, ClientKey, Credential, Domain
+from dashboard import figures
+from dashboard.filters import By, Figures
 from telemetry.money import rollups
 from telemetry.record.exchange import Outcome
 from tests.telemetry.facts import stored_exchange
@@ -142,3 +145,20 @@ def test_a_part_is_made_once_for_all_who_see_the_same(
     stored_exchange(domain_id=None, model="nobody-else-sees-this", answered_model="")
     assert b"nobody-else" not in ada.get(path, headers=part).content
     assert admin.get(path, headers=part).headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.usefixtures("traffic")
+@pytest.mark.parametrize(("limit", "groups_max"), [(1, 5000), (2, 5000), (100, 5000), (1, 0)])
+def test_one_look_finds_what_a_look_for_each_finds(
+    limit: int, groups_max: int, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    monkeypatch.setattr(figures, "GROUPS_MAX", groups_max)
+    asked = Figures(domain=None, key=None, credential=None, model=None, kind=None, since=None, until=None)
+    hours = figures.hours_of(asked)
+    one_by_one = {by: figures.breakdown(EVERYTHING, asked, hours, by, limit, times=False) for by in By}
+    assert one_by_one[By.KEY][0][0].figures.requests == 11
+    if groups_max:
+        with django_assert_num_queries(1 + len(figures.NAMED_BY)):
+            assert figures.breakdowns(EVERYTHING, asked, hours, list(By), limit) == one_by_one
+    else:
+        assert figures.breakdowns(EVERYTHING, asked, hours, list(By), limit) == one_by_one
