@@ -183,14 +183,14 @@ def breakdown(
 
 
 def breakdowns(
-    viewer: Viewer, asked: Figures, hours: Hours, bys: Sequence[By], limit: int
+    viewer: Viewer, asked: Figures, hours: Hours, bys: Sequence[By], limit: int, *, times: bool = False
 ) -> dict[By, tuple[list[Part], Sums | None]]:
-    """The same by several columns, without times, at the price of one look at the rows: the groups of all columns
-    together are few, and are summed here. Where they are many, one look for each."""
+    """The same by several columns at the price of one look at the rows: the groups of all columns together are few,
+    and are summed here. Where they are many, one look for each."""
     columns = [COLUMN_OF[by] for by in bys]
-    groups = list(grouped(_rows(viewer, asked, hours).values(*columns), times=False)[: GROUPS_MAX + 1])
+    groups = list(grouped(_rows(viewer, asked, hours).values(*columns), times=times)[: GROUPS_MAX + 1])
     if len(groups) > GROUPS_MAX:
-        return {by: breakdown(viewer, asked, hours, by, limit, times=False) for by in bys}
+        return {by: breakdown(viewer, asked, hours, by, limit, times=times) for by in bys}
     return {by: _parts(by, groups, limit) for by in bys}
 
 

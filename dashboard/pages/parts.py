@@ -18,13 +18,8 @@ NONE = "(none)"
 Measures = Sequence[tuple[Column, Callable[[Sums], Any]]]
 
 
-def table_by(viewer: Viewer, lens: Lens, by: By, measures: Measures) -> Table:
-    return _table(lens, by, measures, *figures.breakdown(viewer, lens.asked, lens.hours, by, PARTS_MAX))
-
-
-def tables_by(viewer: Viewer, lens: Lens, bys: Sequence[By], measures: Measures) -> list[Table]:
-    """Without times."""
-    found = figures.breakdowns(viewer, lens.asked, lens.hours, bys, PARTS_MAX)
+def tables_by(viewer: Viewer, lens: Lens, bys: Sequence[By], measures: Measures, *, times: bool = False) -> list[Table]:
+    found = figures.breakdowns(viewer, lens.asked, lens.hours, bys, PARTS_MAX, times=times)
     return [_table(lens, by, measures, *found[by]) for by in bys]
 
 

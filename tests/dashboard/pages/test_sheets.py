@@ -155,10 +155,10 @@ def test_one_look_finds_what_a_look_for_each_finds(
     monkeypatch.setattr(figures, "GROUPS_MAX", groups_max)
     asked = Figures(domain=None, key=None, credential=None, model=None, kind=None, since=None, until=None)
     hours = figures.hours_of(asked)
-    one_by_one = {by: figures.breakdown(EVERYTHING, asked, hours, by, limit, times=False) for by in By}
+    one_by_one = {by: figures.breakdown(EVERYTHING, asked, hours, by, limit) for by in By}
     assert one_by_one[By.KEY][0][0].figures.requests == 11
     if groups_max:
         with django_assert_num_queries(1 + len(figures.NAMED_BY)):
-            assert figures.breakdowns(EVERYTHING, asked, hours, list(By), limit) == one_by_one
+            assert figures.breakdowns(EVERYTHING, asked, hours, list(By), limit, times=True) == one_by_one
     else:
-        assert figures.breakdowns(EVERYTHING, asked, hours, list(By), limit) == one_by_one
+        assert figures.breakdowns(EVERYTHING, asked, hours, list(By), limit, times=True) == one_by_one
