@@ -15,6 +15,8 @@ else:
 class ModelAdmin(Confined, StyledModelAdmin):
     """Of a kind of rows. Who sees which of them: accounts.scoping."""
 
+    list_per_page = 50
+
 
 class TabularInline(ConfinedChoices, StyledTabularInline):
     """Rows within the page of another one."""

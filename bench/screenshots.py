@@ -19,6 +19,8 @@ from socket import create_server
 import httpx
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from bench.chromium import CHROMIUM
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {
     "overview": "/dashboard/?range=7d",
@@ -160,8 +162,6 @@ def _wait(url: str, process: "subprocess.Popen[bytes]") -> None:
 
 
 def _chromium() -> str:
-    from tests.browser import CHROMIUM
-
     return CHROMIUM or sys.exit("screenshots: chromium is not here")
 
 

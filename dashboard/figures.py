@@ -1,6 +1,6 @@
 """Figures, all of them from the sums by the hour: named after what they serve, and no further than a viewer may see."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,6 +21,7 @@ from telemetry.money.sums import HOUR, as_usd, cost_sum
 Row = dict[str, Any]
 MAX_POINTS = 300
 MAX_CHOICES = 1000
+GROUPS_MAX = 5000
 
 
 COLUMN_OF = {
@@ -179,6 +180,38 @@ def breakdown(
         return parts, None
     everything = total(_rows(viewer, asked, hours), times=times)
     return parts, sums_of({name: value - sum(row[name] for row in shown) for name, value in everything.items()})
+
+
+def breakdowns(
+    viewer: Viewer, asked: Figures, hours: Hours, bys: Sequence[By], limit: int, *, times: bool = False
+) -> dict[By, tuple[list[Part], Sums | None]]:
+    """The same by several columns at the price of one look at the rows: the groups of all columns together are few,
+    and are summed here. Where they are many, one look for each."""
+    columns = [COLUMN_OF[by] for by in bys]
+    groups = list(grouped(_rows(viewer, asked, hours).values(*columns), times=times)[: GROUPS_MAX + 1])
+    if len(groups) > GROUPS_MAX:
+        return {by: breakdown(viewer, asked, hours, by, limit, times=times) for by in bys}
+    return {by: _parts(by, groups, limit) for by in bys}
+
+
+def _parts(by: By, groups: Iterable[Row], limit: int) -> tuple[list[Part], Sums | None]:
+    column = COLUMN_OF[by]
+    found: dict[Any, Row] = {}
+    for group in groups:
+        _add(found.setdefault(group[column], {}), group)
+    ordered = sorted(found.items(), key=lambda one: (-one[1]["all_requests"], -one[1]["all_cost"], str(one[0] or "")))
+    named = _names_of(by, [value for value, _ in ordered[:limit]])
+    parts = [Part(value, named.get(value), sums_of(row)) for value, row in ordered[:limit]]
+    rest: Row = {}
+    for _, row in ordered[limit:]:
+        _add(rest, row)
+    return parts, sums_of(rest) if rest else None
+
+
+def _add(to: Row, more: Row) -> None:
+    for name, value in more.items():
+        if name.startswith("all_"):
+            to[name] = to.get(name, 0) + value
 
 
 def choices(viewer: Viewer, asked: Figures, hours: Hours) -> dict[str, list[str] | list[Choice]]:

@@ -158,7 +158,7 @@ class Filters(Asked):
     domain: Text | None = Field(None, description="A host name.")
     key: Text | None = Field(None, description="A client key's id, or its exact name.")
     credential: Text | None = Field(None, description="A credential's id, or its exact name.")
-    model: Text | None = Field(None, description="That was asked for or that answered; exactly.")
+    model: Text | None = Field(None, description="As it was asked for; a dated name finds also those without the date.")
     status: Status | None = Field(None, description="A status such as 429, or a class such as 5xx.")
     outcome: Outcome | None = None
     kind: Kind | None = None

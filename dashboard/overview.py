@@ -65,9 +65,8 @@ class Conversation:
 def overview(viewer: Viewer, asked: Figures, hours: Hours) -> Overview:
     width, points, totals = figures.series_and_totals(viewer, asked, hours)
     before = figures.totals(viewer, asked, hours.before)
-    models, _ = figures.breakdown(viewer, asked, hours, By.MODEL, TOP, times=False)
-    keys, _ = figures.breakdown(viewer, asked, hours, By.KEY, TOP, times=False)
-    domains, _ = figures.breakdown(viewer, asked, hours, By.DOMAIN, TOP, times=False)
+    parts = figures.breakdowns(viewer, asked, hours, (By.MODEL, By.KEY, By.DOMAIN), TOP)
+    models, keys, domains = (found for found, _ in parts.values())
     return Overview(totals, before, width, points, models, keys, domains)
 
 

@@ -1,5 +1,6 @@
 """What the record is asked, named after what the answer serves. Nothing here reads further than a viewer may see."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -18,6 +19,7 @@ from telemetry.lookup import as_uuid, exchanges_called
 from telemetry.models import BodyRow, ExchangeRow, PieceRow, PriceRow
 
 Row = dict[str, Any]
+_DATED = re.compile(r"-\d{8}$")
 HEAVY = ("usage", "error_message")
 """Up to 100 kB a row: only in the view of one request."""
 PREVIEWS = ("request_preview", "response_preview")
@@ -124,7 +126,7 @@ def _conditions(viewer: Viewer, filters: Filters) -> list[Any]:
     exact = {"outcome": filters.outcome, "kind": filters.kind, "session_id": filters.session}
     found: list[Any] = [Q(**{name: value}) for name, value in exact.items() if value is not None]
     if filters.model is not None:
-        found.append(Q(model=filters.model) | Q(answered_model=filters.model))
+        found.append(Q(model__in=_asked_as(filters.model)) if _DATED.search(filters.model) else Q(model=filters.model))
     if filters.since:
         found.append(Q(id__gte=first_id_at(filters.since)))
     if filters.until:
@@ -138,6 +140,11 @@ def _conditions(viewer: Viewer, filters: Filters) -> list[Any]:
     if filters.text is not None:
         found.append(_saying(filters.text))
     return found
+
+
+def _asked_as(model: str) -> list[str]:
+    """A model that answered under a dated name was mostly asked for without the date."""
+    return [model, _DATED.sub("", model)]
 
 
 def _with_status(status: str) -> Q:

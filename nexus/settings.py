@@ -1,6 +1,7 @@
 """Django's settings. Environments differ by variables only; every variable is read through `nexus.env`."""
 
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -255,7 +256,8 @@ WORKER_LATE_SECONDS = env.seconds(
 
 # --- Django ------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
-    "daphne",
+    # Only where it is the server: its import is a tenth of every other command's start.
+    *(["daphne"] if "runserver" in sys.argv else []),
     "unfold",  # before the admin that it clothes
     "django.contrib.admin",
     "django.contrib.auth",

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,12 +9,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from bench.chromium import CHROMIUM
 from tests.served import Served
 from tests.services import MISSING
 
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), ""
-)
 missing = pytest.mark.skipif(not CHROMIUM, reason=f"chromium and its fonts {MISSING}")
 PASSWORD = "a-fake-password-for-tests"
 

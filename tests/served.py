@@ -29,8 +29,8 @@ T = TypeVar("T")
 FAKE_UPSTREAM_KEY = "sk-ant-api03-fake-key-of-the-served-nexus-0000"
 
 
-def eventually(look: Callable[[], T], seconds: float = 10) -> T:
-    """What `look` returns as soon as it is true; fails when it is not within the time."""
+def eventually(look: Callable[[], T], seconds: float = 30) -> T:
+    """What `look` returns as soon as it is true; fails when it is not within the time, which is for a busy machine."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < deadline, "it did not come true in time"

@@ -57,11 +57,10 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[Any]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--backend") == "cluster" and (
-        once := [item for item in items if item.get_closest_marker("once")]
-    ):
-        config.hook.pytest_deselected(items=once)
-        items[:] = [item for item in items if not item.get_closest_marker("once")]
+    left_out = "once" if config.getoption("--backend") == "cluster" else "once_in_cluster"
+    if dropped := [item for item in items if item.get_closest_marker(left_out)]:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = [item for item in items if not item.get_closest_marker(left_out)]
 
 
 def start_postgres(data: Path) -> str:

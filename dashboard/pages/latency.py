@@ -13,7 +13,7 @@ from dashboard.pages.charts import over_time
 from dashboard.pages.door import shared_page
 from dashboard.pages.lens import Lens, lens_of
 from dashboard.pages.measures import Line, status_lines
-from dashboard.pages.parts import Measures, table_by
+from dashboard.pages.parts import Measures, tables_by
 from dashboard.pages.sheet import sheet
 from dashboard.pages.tables import Column, Link, Table
 from dashboard.sums import WITHOUT_ERROR, Sums
@@ -49,9 +49,7 @@ def view(request: HttpRequest, viewer: Viewer) -> HttpResponseBase:
         _outcomes(totals, lens),
         _statuses(totals, lens),
         _refusals(viewer, lens),
-        table_by(viewer, lens, By.MODEL, MEASURES),
-        table_by(viewer, lens, By.KEY, MEASURES),
-        table_by(viewer, lens, By.CREDENTIAL, MEASURES),
+        *tables_by(viewer, lens, (By.MODEL, By.KEY, By.CREDENTIAL), MEASURES, times=True),
     ]
     return sheet(request, viewer, "latency", lens, charts, tables)
 

@@ -18,8 +18,12 @@ NONE = "(none)"
 Measures = Sequence[tuple[Column, Callable[[Sums], Any]]]
 
 
-def table_by(viewer: Viewer, lens: Lens, by: By, measures: Measures, *, times: bool = True) -> Table:
-    parts, others = figures.breakdown(viewer, lens.asked, lens.hours, by, PARTS_MAX, times=times)
+def tables_by(viewer: Viewer, lens: Lens, bys: Sequence[By], measures: Measures, *, times: bool = False) -> list[Table]:
+    found = figures.breakdowns(viewer, lens.asked, lens.hours, bys, PARTS_MAX, times=times)
+    return [_table(lens, by, measures, *found[by]) for by in bys]
+
+
+def _table(lens: Lens, by: By, measures: Measures, parts: list[Part], others: Sums | None) -> Table:
     rows = [[_name(part, by, lens), *(value(part.figures) for _, value in measures)] for part in parts]
     if others is not None:
         rows.append([Link("all others", ""), *(value(others) for _, value in measures)])

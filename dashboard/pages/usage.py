@@ -9,7 +9,7 @@ from dashboard.pages.charts import over_time
 from dashboard.pages.door import shared_page
 from dashboard.pages.lens import lens_of
 from dashboard.pages.measures import cache_writes, token_lines
-from dashboard.pages.parts import Measures, table_by
+from dashboard.pages.parts import Measures, tables_by
 from dashboard.pages.sheet import sheet
 from dashboard.pages.tables import Column
 
@@ -36,6 +36,6 @@ def view(request: HttpRequest, viewer: Viewer) -> HttpResponseBase:
         over_time("tokens", "Tokens by kind", "areas", "count", points, *token_lines()),
         over_time("cache", "Share of prompts read from the cache", "lines", "percent", points, hits),
     ]
-    tables = [table_by(viewer, lens, by, MEASURES, times=False) for by in By]
+    tables = tables_by(viewer, lens, list(By), MEASURES)
     note = f"{totals.unpriced:,} requests have no price: their cost is in no sum." if totals.unpriced else ""
     return sheet(request, viewer, "usage", lens, charts, tables, note=note)

@@ -11,7 +11,7 @@
     domain: (row, value) => row.domain === value,
     key: (row, value) => row.key_id === value || row.key === value,
     credential: (row, value) => row.credential_id === value || row.credential === value,
-    model: (row, value) => row.model === value || row.answered_model === value,
+    model: (row, value) => row.model === value || row.model === value.replace(/-\d{8}$/, ""),
     status: (row, value) => value.endsWith("xx") ? String(row.status)[0] === value[0] && row.status !== null : String(row.status) === value,
     outcome: (row, value) => row.outcome === value,
     kind: (row, value) => row.kind === value,

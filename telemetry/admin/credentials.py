@@ -172,10 +172,25 @@ class StandingCredentialAdmin(Limited, CredentialAdmin):
         what, _, value = request.POST.get("do", "").partition("-")
         if what not in DEEDS:
             raise Http404
+        if what in QUESTIONS and request.POST.get("confirmed") != "yes":
+            return self._asked(request, row, what)
         level, sentence = DEEDS[what](row, value)
         self.log_change(request, row, sentence)
         self.message_user(request, sentence, level)
         return redirect("admin:accounts_credential_change", row.pk)
+
+    def _asked(self, request: HttpRequest, row: Credential, what: str) -> HttpResponse:
+        question, consequence = QUESTIONS[what]
+        context = self.admin_site.each_context(request) | {
+            "row": row,
+            "title": question,
+            "question": question,
+            "consequence": consequence.format(replaced=row.replaces.name if row.replaces else "the other one"),
+            "do": request.POST["do"],
+            "used": sum(use.requests for use in uses([row.id], timezone.now()).get(row.id, [])),
+            "back": reverse("admin:accounts_credential_change", args=[row.pk]),
+        }
+        return render(request, "telemetry/confirm_deed.html", context)
 
 
 def _shown(row: Credential) -> dict[str, Any]:
@@ -248,3 +263,19 @@ DEEDS: dict[str, Callable[[Credential, str], Said]] = {
     "finish": _finish,
     "back": _back,
 }
+QUESTIONS = {
+    "reset": (
+        "Reset this credential?",
+        "Its circuit is closed and its cooling ends, in every process. If the API still has no room for it, or gives "
+        "no answers, requests meet that again.",
+    ),
+    "forget": (
+        "Forget its sessions?",
+        "Each session goes where there is most room when it comes next. The prompt caches of these sessions are lost.",
+    ),
+    "finish": (
+        "Finish the replacement?",
+        "{replaced} is switched off, and this one gets its place and all of its traffic.",
+    ),
+}
+"""What is asked before it is done, and what it leads to."""

@@ -26,7 +26,7 @@ from tests.rawhttp import Answer
 from tests.served import Served, eventually, new_database, running, serve
 from tests.telemetry.notices.slackserver import SlackServer, serve_slack, status
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.once_in_cluster]
 
 Pairs = list[tuple[str, str]]
 HOSTS = ("localhost", "bearer.example.com", "oauth.example.com", "own.example.com")

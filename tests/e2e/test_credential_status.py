@@ -58,7 +58,7 @@ class Admin:
         return self._ask("GET", f"/admin/accounts/credential/{self._ids[name]}/change/")
 
     def do(self, name: str, deed: str) -> str:
-        self._post(f"/admin/accounts/credential/{self._ids[name]}/do/", do=deed)
+        self._post(f"/admin/accounts/credential/{self._ids[name]}/do/", do=deed, confirmed="yes")
         return self.page(name)
 
     def _post(self, path: str, **fields: str) -> None:

@@ -11,7 +11,7 @@ from bench.standin import Standin
 from tests.e2e.pools import ask
 from tests.served import Served, eventually, serve
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.once_in_cluster]
 
 WORKERS = 4 if os.environ.get("DATABASE_URL") else 1
 ASKED = 40

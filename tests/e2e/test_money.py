@@ -15,7 +15,7 @@ from tests import rawhttp, streams
 from tests.served import Served, eventually, serve
 from tests.streams import render
 
-pytestmark = [pytest.mark.e2e, pytest.mark.once]
+pytestmark = [pytest.mark.e2e, pytest.mark.once_in_cluster]
 
 FAST = {
     "id": "msg_1",

@@ -11,7 +11,7 @@ from bench.standin import Standin
 from tests import rawhttp
 from tests.served import Served, eventually, serve
 
-pytestmark = [pytest.mark.e2e, pytest.mark.once]
+pytestmark = [pytest.mark.e2e, pytest.mark.once_in_cluster]
 
 TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens")
 NEW_PRICE = """

@@ -15,7 +15,7 @@ from bench.standin import Standin
 from tests import rawhttp
 from tests.served import Served, eventually, serve
 
-pytestmark = [pytest.mark.e2e, pytest.mark.once]
+pytestmark = [pytest.mark.e2e, pytest.mark.once_in_cluster]
 FAKE_KEY = "fake-dashboard-key-0002"
 MODELS = ("claude-haiku-4-5", "claude-opus-4-5")
 PRICE = """

@@ -20,7 +20,7 @@ from tests import rawhttp
 from tests.e2e import clients
 from tests.served import Served, eventually, serve
 
-pytestmark = [pytest.mark.e2e, pytest.mark.once]
+pytestmark = [pytest.mark.e2e, pytest.mark.once_in_cluster]
 
 FAKE_TOKEN = "fake-metrics-token-0001"
 COMMENT = b": waiting for room in a limit\n\n"

@@ -44,8 +44,8 @@ def test_an_exchange_is_found_by_each_of_its_ids(admin_client: Client) -> None:
     for term in (str(wanted.id), f" {wanted.id} ", wanted.session_id, "req_01wanted"):
         page = admin_client.get(LIST, {"q": term}).content.decode()
         assert f"{LIST}{wanted.id}/" in page
-        assert page.count('class="field-status"') == 1
-    assert 'class="field-status"' not in admin_client.get(LIST, {"q": "no-such-id"}).content.decode()
+        assert page.count("field-status ") == 1
+    assert "field-status " not in admin_client.get(LIST, {"q": "no-such-id"}).content.decode()
 
 
 @pytest.mark.parametrize(

@@ -15,13 +15,6 @@ ROOT = Path(__file__).resolve().parents[3]
 PATHS = ["/dashboard/", "/dashboard/start", *(f"/dashboard/{name}" for name, _ in PAGES if name != "overview")]
 
 
-@pytest.fixture
-def admin() -> Client:
-    client = Client()
-    client.force_login(User.objects.create_superuser("admin"))
-    return client
-
-
 @pytest.mark.parametrize("path", PATHS)
 def test_a_stranger_is_sent_to_sign_in(path: str) -> None:
     answer = Client().get(f"{path}?range=7d")

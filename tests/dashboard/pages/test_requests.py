@@ -9,30 +9,13 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from accounts.ids import new_id
-from accounts.models import ClientKey, Credential, Domain, Membership
+from accounts.models import ClientKey, Credential, Domain
 from telemetry.models import ExchangeRow
 from tests.dashboard.pages.hostile import ALL, FORBIDDEN, SCRIPT
 from tests.telemetry.facts import stored_exchange
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LIST = "/dashboard/requests"
-
-
-@pytest.fixture
-def admin() -> Client:
-    client = Client()
-    client.force_login(User.objects.create_superuser("admin"))
-    return client
-
-
-@pytest.fixture
-def ada(domain: Domain) -> Client:
-    """A member of claude.example.com who may not see what was said."""
-    user = User.objects.create_user("ada", is_staff=True)
-    Membership.objects.create(user=user, domain=domain)
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def text(client: Client, path: str, status: int = 200) -> str:

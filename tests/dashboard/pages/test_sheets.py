@@ -10,8 +10,11 @@ from django.contrib.auth.models import User
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
+from accounts.access import EVERYTHING
 from accounts.ids import new_id
-from accounts.models import Budget, ClientKey, Credential, Domain, Membership
+from accounts.models import Budget, ClientKey, Credential, Domain
+from dashboard import figures
+from dashboard.filters import By, Figures
 from telemetry.money import rollups
 from telemetry.record.exchange import Outcome
 from tests.telemetry.facts import stored_exchange
@@ -26,22 +29,6 @@ TABLES = {
 }
 FAILED: dict[str, Any] = {"outcome": Outcome.API_ERROR, "status": 529, "error_type": "overloaded_error"}
 QUERIES_MAX = {"usage": 24, "latency": 22, "credentials": 20, "keys": 34, "system": 14}
-
-
-@pytest.fixture
-def admin() -> Client:
-    client = Client()
-    client.force_login(User.objects.create_superuser("admin"))
-    return client
-
-
-@pytest.fixture
-def ada(domain: Domain) -> Client:
-    user = User.objects.create_user("ada", is_staff=True)
-    Membership.objects.create(user=user, domain=domain)
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 @pytest.fixture
@@ -158,3 +145,20 @@ def test_a_part_is_made_once_for_all_who_see_the_same(
     stored_exchange(domain_id=None, model="nobody-else-sees-this", answered_model="")
     assert b"nobody-else" not in ada.get(path, headers=part).content
     assert admin.get(path, headers=part).headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.usefixtures("traffic")
+@pytest.mark.parametrize(("limit", "groups_max"), [(1, 5000), (2, 5000), (100, 5000), (1, 0)])
+def test_one_look_finds_what_a_look_for_each_finds(
+    limit: int, groups_max: int, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    monkeypatch.setattr(figures, "GROUPS_MAX", groups_max)
+    asked = Figures(domain=None, key=None, credential=None, model=None, kind=None, since=None, until=None)
+    hours = figures.hours_of(asked)
+    one_by_one = {by: figures.breakdown(EVERYTHING, asked, hours, by, limit) for by in By}
+    assert one_by_one[By.KEY][0][0].figures.requests == 11
+    if groups_max:
+        with django_assert_num_queries(1 + len(figures.NAMED_BY)):
+            assert figures.breakdowns(EVERYTHING, asked, hours, list(By), limit, times=True) == one_by_one
+    else:
+        assert figures.breakdowns(EVERYTHING, asked, hours, list(By), limit, times=True) == one_by_one

@@ -60,7 +60,7 @@ def page(client: Client, url: str) -> str:
 
 def do(client: Client, credential: Credential, deed: str) -> str:
     """What people are told."""
-    answer = client.post(f"{CREDENTIALS}{credential.id}/do/", {"do": deed}, follow=True)
+    answer = client.post(f"{CREDENTIALS}{credential.id}/do/", {"do": deed, "confirmed": "yes"}, follow=True)
     assert answer.status_code == 200
     credential.refresh_from_db()
     return " ".join(str(message) for message in answer.context["messages"])
@@ -156,6 +156,17 @@ def test_check_now(admin_client: Client, credential: Credential, new: Credential
 def test_what_only_the_serving_process_can_do_is_said(admin_client: Client, credential: Credential) -> None:
     for deed in ("reset", "forget"):
         assert "Only the process that serves can do that" in do(admin_client, credential, deed)
+
+
+def test_what_has_consequences_is_asked_for_first(
+    admin_client: Client, credential: Credential, new: Credential
+) -> None:
+    for deed, words in (("reset", "Reset this"), ("forget", "prompt caches"), ("finish", "main is switched off")):
+        answer = admin_client.post(f"{CREDENTIALS}{new.id}/do/", {"do": deed})
+        assert words in answer.content.decode()
+        assert f'value="{deed}">Yes' in answer.content.decode()
+    credential.refresh_from_db()
+    assert credential.is_active
 
 
 def test_its_share_grows_step_by_step(admin_client: Client, new: Credential) -> None:
