@@ -5,7 +5,7 @@ UV := $(BIN)/uv
 UV_VERSION := 0.13.9
 ARGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-embedded test-cluster clients lint format bench bench-dashboards screenshots lock clean
+.PHONY: help run demo test test-embedded test-cluster cluster-test clients lint format bench bench-dashboards screenshots lock clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -23,6 +23,9 @@ test-embedded: .venv/.dev clients
 
 test-cluster: .venv/.dev clients
 	$(BIN)/pytest --backend=cluster $(ARGS)
+
+cluster-test: .venv/.dev ## A whole cluster under load and faults; writes the table of docs/reliability.md
+	$(BIN)/pytest --backend=cluster -m cluster tests/cluster $(ARGS)
 
 clients: tests/e2e/.clients/.installed ## The TypeScript SDK and Claude Code, for the end-to-end tests
 

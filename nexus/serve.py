@@ -6,6 +6,7 @@ import logging
 import math
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,11 +15,13 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import connections
+from uvicorn.config import STARTUP_FAILURE
 
 from accounts import register, rotation
 from nexus import firstrun, tracing
 from nexus.embedded import celery_threads
 from nexus.protocol import GuardedProtocol
+from nexus.stopping import Workers
 from telemetry.credentials import originals
 from telemetry.metrics.shared import shared_by_workers
 
@@ -76,7 +79,18 @@ def run(host: str, port: int, workers: int, made: firstrun.Made, upstream: str =
     """`upstream` is what the welcome says of the Claude API, where that is not what the settings say."""
     print(welcome(host, port, made, upstream), flush=True)  # noqa: T201 (this is for the person at the terminal)
     with _stopping_cleanly(), _celery(), _metrics(workers):
-        uvicorn.run("nexus.asgi:application", **server_options(host, port, workers))
+        _serve(uvicorn.Config("nexus.asgi:application", **server_options(host, port, workers)))
+
+
+def _serve(config: uvicorn.Config) -> None:
+    if config.workers > 1:
+        Workers(config, sockets=[config.bind_socket()]).run()
+        return
+    server = uvicorn.Server(config)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
 
 
 def server_options(host: str, port: int, workers: int) -> dict[str, Any]:

@@ -30,6 +30,12 @@ if LOG_LEVEL not in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
 HOST = env.text("HOST", "127.0.0.1", help="Address that `nexus serve` listens on")
 PORT = env.integer("PORT", 8000, help="Port that `nexus serve` listens on")
 NEXUS_DRAIN_SECONDS = env.seconds("NEXUS_DRAIN_SECONDS", 30, help="How long a stop waits for running exchanges")
+NEXUS_DRAIN_NOTICE_SECONDS = env.integer(
+    "NEXUS_DRAIN_NOTICE_SECONDS",
+    0,
+    help="How long a process that was told to stop is not ready, but still takes new connections, in seconds: for load "
+    "balancers that ask /readyz",
+)
 REDIS_URL = env.url("REDIS_URL", "", help="Redis that several processes share", schemes=("redis", "rediss"))
 TRUSTED_PEERS = env.networks(
     "TRUSTED_PEERS", help="Networks (CIDR) whose x-nexus-request-id is kept and logged as the correlation id"
@@ -249,7 +255,7 @@ NOTICES = NoticesConf(
 
 # --- What is watched ----------------------------------------------------------------------------------------
 ENABLE_METRICS = env.boolean("ENABLE_METRICS", True, help="Answer /metrics; false: 404")
-ENABLE_HEALTH_CHECKS = env.boolean("ENABLE_HEALTH_CHECKS", True, help="Answer /health; false: 404")
+ENABLE_HEALTH_CHECKS = env.boolean("ENABLE_HEALTH_CHECKS", True, help="Answer /health, /livez, /readyz; false: 404")
 WORKER_LATE_SECONDS = env.seconds(
     "WORKER_LATE_SECONDS", 45, help="After how long without a background task /health is degraded"
 )
@@ -274,6 +280,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "nexus.requestid.middleware",
+    "nexus.probes.middleware",
     "django.middleware.security.SecurityMiddleware",
     "nexus.csp.ContentSecurityPolicy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
