@@ -18,6 +18,7 @@ Sources = Sequence["QuerySet[Any]"]
 """Of hours and of days, which have the same columns; none of them is in two of these."""
 TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens")
 TIMES = frozenset({*LATENCY, *FIRST_BYTE})
+ADDED = frozenset({*(f"all_{name}" for name in SUMS), "all_cost"})
 WITHOUT_ERROR = (Outcome.COMPLETED, Outcome.CANCELLED)
 
 
@@ -93,7 +94,7 @@ def grouped(sources: Sources, *columns: str, times: bool = True, limit: int | No
 def add(to: Row, more: Row) -> None:
     """Sums to sums."""
     for name, value in more.items():
-        if name.startswith("all_"):
+        if name in ADDED:
             to[name] = to.get(name, 0) + value
 
 
