@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 
 from django.conf import settings
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from telemetry import draining
 
@@ -46,10 +46,10 @@ class GuardedProtocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         for listener in on_shutdown:
             listener()
-        if self.cycle is not None and not self.cycle.response_complete and not self.cycle.response_started:
-            self.cycle.keep_alive = False
-        else:
+        if self._is_idle() or self.cycle.response_started:
             self._linger()
+        else:
+            self.cycle.keep_alive = False
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -112,8 +112,12 @@ class GuardedProtocol(HttpToolsProtocol):
     def _close_if_idle(self) -> None:
         if self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete:
+        if self._is_idle():
             self.transport.close()
+
+    def _is_idle(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is None or cycle.response_complete
 
     def _watch_head(self) -> None:
         self._head_timer = self.loop.call_later(settings.INTAKE.head_seconds, self._give_up)

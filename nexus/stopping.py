@@ -21,7 +21,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopping:
-    """Stands before uvicorn's own handlers, which know no notice, and end at once only on a second SIGINT."""
+    """In the place of uvicorn's own handlers, which know no notice, end at once only on a second SIGINT, and raise the
+    signal again in the end: that would kill a worker before its spool is written."""
 
     def __init__(self, server: uvicorn.Server, notice_seconds: float) -> None:
         self._server = server
@@ -30,16 +31,15 @@ class Stopping:
 
     def __call__(self, number: int, frame: Any) -> None:
         if draining.is_on():
-            self._server.handle_exit(number, frame)
-            self._server.handle_exit(signal.SIGINT, frame)
+            self._server.should_exit = self._server.force_exit = True
             return
         draining.begin()
         logger.info("stopping: %s", signal.Signals(number).name)
-        self._loop.call_soon_threadsafe(self._loop.call_later, self._notice_seconds, self._stop, number)
+        self._loop.call_soon_threadsafe(self._loop.call_later, self._notice_seconds, self._stop)
 
-    def _stop(self, number: int) -> None:
+    def _stop(self) -> None:
         self._take_last()
-        self._server.handle_exit(number, None)
+        self._server.should_exit = True
 
     def _take_last(self) -> None:
         """Who is connected and waits to be accepted would be reset when the listener closes, with a request that nobody
@@ -67,7 +67,7 @@ class Stopping:
     def _protocol(self) -> asyncio.Protocol:
         config = self._server.config
         state = self._server.lifespan.state
-        made: asyncio.Protocol = config.http_protocol_class(  # type: ignore[call-arg, assignment]
+        made: asyncio.Protocol = config.http_protocol_class(  # type: ignore[call-arg]
             config=config, server_state=self._server.server_state, app_state=state
         )
         return made

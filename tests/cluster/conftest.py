@@ -27,8 +27,13 @@ def oauth() -> Iterator[OAuthServer]:
 
 @pytest.fixture(scope="session")
 def made(standin: Standin, oauth: OAuthServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    settings = {"CLAUDE_OAUTH_TOKEN_URL": f"{oauth.url}/token", "CLAUDE_OAUTH_CLIENT_ID": CLIENT_ID}
-    with cluster(tmp_path_factory.mktemp("cluster"), standin.url, **settings) as running:
+    token_url = f"{oauth.url}/token"
+    with cluster(
+        tmp_path_factory.mktemp("cluster"),
+        standin.url,
+        CLAUDE_OAUTH_TOKEN_URL=token_url,
+        CLAUDE_OAUTH_CLIENT_ID=CLIENT_ID,
+    ) as running:
         yield running
 
 
