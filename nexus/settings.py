@@ -40,6 +40,9 @@ REDIS_URL = env.url("REDIS_URL", "", help="Redis that several processes share", 
 TRUSTED_PEERS = env.networks(
     "TRUSTED_PEERS", help="Networks (CIDR) whose x-nexus-request-id is kept and logged as the correlation id"
 )
+TRUSTED_PROXIES = env.networks(
+    "TRUSTED_PROXIES", help="Networks (CIDR) of the proxies in front, whose x-forwarded-for and x-forwarded-proto count"
+)
 FORWARD_REQUEST_ID = env.boolean(
     "FORWARD_REQUEST_ID", False, help="Send each exchange's id to the API as x-nexus-request-id"
 )

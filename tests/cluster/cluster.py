@@ -67,6 +67,13 @@ class Cluster:
     """The same data, for questions of the database and for other `nexus` commands."""
     key: str = field(default="", repr=False)
 
+    def restart(self, node: Node) -> None:
+        """As an operator does it: it is done when nginx sends requests there again."""
+        assert node.stop() == 0, node.role.log.read_text()
+        before = self.nginx.answers_of(node.port)
+        node.start()
+        eventually(lambda: self.nginx.answers_of(node.port) > before + 10)
+
     @property
     def roles(self) -> list[Role]:
         return [*(node.role for node in self.nodes), *self.workers, self.beat]

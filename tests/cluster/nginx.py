@@ -29,6 +29,11 @@ class Nginx:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         eventually(lambda: (self._folder / "nginx.pid").exists())
 
+    def answers_of(self, port: int) -> int:
+        """How many answers of a node it has passed on."""
+        lines = (self._folder / "access.log").read_text().splitlines()
+        return sum(line.split(" ")[-2].endswith(f":{port}") for line in lines)
+
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
@@ -42,7 +47,8 @@ pid {folder}/nginx.pid;
 error_log {folder}/nginx-error.log warn;
 events {{ worker_connections 1024; }}
 http {{
-    access_log off;
+    log_format nodes "$upstream_addr $status";
+    access_log {folder}/access.log nodes;
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;
     fastcgi_temp_path {folder}/fastcgi;
