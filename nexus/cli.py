@@ -9,6 +9,7 @@ import click
 from django.core.exceptions import ImproperlyConfigured
 
 from nexus.commands.checking import check_credentials
+from nexus.commands.doctor import doctor
 from nexus.commands.incidents import incidents
 from nexus.commands.limits import limits
 from nexus.commands.login import login
@@ -230,6 +231,7 @@ main.add_command(verify_rollups)
 main.add_command(import_prices)
 main.add_command(reprice)
 main.add_command(check_credentials)
+main.add_command(doctor)
 main.add_command(incidents)
 main.add_command(limits)
 main.add_command(login)
