@@ -1,5 +1,6 @@
-"""Debian's nginx in front of nodes, with the settings of `deploy/nginx.conf` as they are, but for ports and files."""
+"""Debian's nginx in front of nodes, with `deploy/nginx/nexus.conf` as it is, but for ports and certificate."""
 
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from tests.served import eventually
 from tests.services import free_port
 
 PROGRAM = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
-HERE = Path(__file__).parent
+DEPLOY = Path(__file__).parents[2] / "deploy"
 
 
 class Nginx:
@@ -18,8 +19,7 @@ class Nginx:
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder = folder
         self._configuration = folder / "nginx.conf"
-        servers = "\n".join(f"server 127.0.0.1:{port} max_fails=1 fail_timeout=2s;" for port in ports)
-        self._configuration.write_text(CONFIGURATION.format(folder=folder, port=self.port, servers=servers))
+        self._configuration.write_text(CONFIGURATION.format(folder=folder, ours=_ours(self.port, ports)))
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -54,24 +54,15 @@ http {{
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
-    upstream nexus {{
-        {servers}
-        keepalive 32;
-    }}
-    server {{
-        listen 127.0.0.1:{port};
-        client_max_body_size 64m;
-        location / {{
-            proxy_pass http://nexus;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-            proxy_set_header Host $http_host;
-            proxy_buffering off;
-            proxy_request_buffering off;
-            proxy_read_timeout 3600s;
-            proxy_connect_timeout 2s;
-            proxy_next_upstream error timeout;
-        }}
-    }}
+{ours}
 }}
 """
+"""What Debian's own nginx.conf would hold."""
+
+
+def _ours(port: int, ports: Sequence[int]) -> str:
+    """`deploy/nginx/nexus.conf` with the nodes and the port of this test."""
+    text = (DEPLOY / "nginx" / "nexus.conf").read_text(encoding="utf-8")
+    servers = iter(ports)
+    text = re.sub(r"server 127\.0\.0\.1:\d+", lambda _: f"server 127.0.0.1:{next(servers)}", text)
+    return re.sub(r"# listen\n.*# /listen\n", f"listen 127.0.0.1:{port};\n", text, flags=re.S)
