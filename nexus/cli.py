@@ -13,6 +13,7 @@ from nexus.commands.doctor import doctor
 from nexus.commands.incidents import incidents
 from nexus.commands.limits import limits
 from nexus.commands.login import login
+from nexus.commands.move import move_to_postgres
 from nexus.commands.originals import export_credentials, import_credentials
 from nexus.commands.prices import import_prices, reprice
 from nexus.commands.rollups import verify_rollups
@@ -235,6 +236,7 @@ main.add_command(doctor)
 main.add_command(incidents)
 main.add_command(limits)
 main.add_command(login)
+main.add_command(move_to_postgres)
 main.add_command(import_credentials)
 main.add_command(export_credentials)
 main.add_command(rotate_keys)

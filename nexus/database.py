@@ -19,14 +19,19 @@ PAUSE_SECONDS = 0.5
 def migrate(wait_seconds: float = 0, *, verbosity: int = 1) -> None:
     """Brings the database up to date; whoever else does so at this moment is waited for. Raises ImproperlyConfigured
     where it cannot be reached within that time."""
-    _until(_is_reachable, wait_seconds, "The database cannot be reached. Is DATABASE_URL right, and does it run?")
+    wait_until_reachable(wait_seconds)
     with _alone():
         call_command("migrate", interactive=False, verbosity=verbosity)
 
 
-def wait_until_migrated(wait_seconds: float) -> None:
+def wait_until_reachable(wait_seconds: float) -> None:
     """Raises ImproperlyConfigured where it is not, by then."""
     _until(_is_reachable, wait_seconds, "The database cannot be reached. Is DATABASE_URL right, and does it run?")
+
+
+def wait_until_migrated(wait_seconds: float) -> None:
+    """Raises ImproperlyConfigured where it is not, by then."""
+    wait_until_reachable(wait_seconds)
     _until(_is_migrated, wait_seconds, "The database is older than this version. Run `nexus migrate`.")
 
 
