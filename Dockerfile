@@ -13,7 +13,7 @@ RUN uv sync --frozen --no-default-groups --extra otel \
     && rm -rf /tmp/build
 
 FROM python:3.13-slim
-RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin nexus \
+RUN useradd --uid 10001 --no-log-init --no-create-home --shell /usr/sbin/nologin nexus \
     && install -d -o nexus -g nexus -m 0700 /data \
     && pip uninstall --yes --quiet --root-user-action=ignore pip
 COPY --from=build /nexus /nexus
