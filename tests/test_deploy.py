@@ -36,14 +36,16 @@ def test_they_wait_longer_than_a_node_drains() -> None:
     (drain,) = map(int, re.findall(r'NEXUS_DRAIN_SECONDS: "(\d+)"', COMPOSE))
     grace = re.search(r"stop_grace_period: (\d+)s # longer", COMPOSE)
     stop = re.search(r"TimeoutStopSec=(\d+)", UNITS["nexus-web.service"])
-    assert grace and stop
+    assert grace
+    assert stop
     assert drain < min(int(grace[1]), int(stop[1]))
 
 
 def test_the_image_runs_as_nobody_and_is_built_as_the_makefile_does() -> None:
     makefile = (HOUSE / "Makefile").read_text(encoding="utf-8")
     version = re.search(r"UV_VERSION := (\S+)", makefile)
-    assert version and f"uv=={version[1]}" in DOCKERFILE
+    assert version
+    assert f"uv=={version[1]}" in DOCKERFILE
     assert re.search(r"^USER 10001$", DOCKERFILE, re.M)
     assert "--frozen" in DOCKERFILE
     assert any(f"{path}'" in DOCKERFILE for path in LIVENESS)
