@@ -14,7 +14,7 @@ from channels.routing import ProtocolTypeRouter  # noqa: E402 (Django has to be 
 from django.conf import settings  # noqa: E402
 
 from dashboard import routing  # noqa: E402
-from nexus import probes, protocol, stopping  # noqa: E402
+from nexus import probes, protocol, stopping, uploads  # noqa: E402
 from nexus.wiring import Node  # noqa: E402
 
 node = Node()
@@ -31,7 +31,7 @@ async def http(scope: Any, receive: Any, send: Any) -> None:
     elif path in probes.LIVENESS and settings.ENABLE_HEALTH_CHECKS:
         await probes.say_alive(send)
     else:
-        await django_application(scope, receive, send)
+        await uploads.bounded(django_application, scope, receive, send, settings.INTAKE.body_idle_seconds)
 
 
 async def lifespan(scope: Any, receive: Any, send: Any) -> None:
