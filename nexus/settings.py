@@ -347,6 +347,7 @@ STATIC_URL = "static/"
 STATIC_ROOT = env.text("STATIC_ROOT", help="Folder of collected static files") or None
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = True
+WHITENOISE_ALLOW_ALL_ORIGINS = False
 WHITENOISE_IMMUTABLE_FILE_TEST = r"/vendor/"  # their names tell their versions
 WHITENOISE_AUTOREFRESH = DEBUG
 
