@@ -15,7 +15,7 @@ from tests import rawhttp
 from tests.served import Served, serve
 from tests.services import free_port
 
-pytestmark = [pytest.mark.e2e, pytest.mark.once_in_cluster]
+pytestmark = [pytest.mark.e2e, pytest.mark.once]
 
 HELLO = {"model": "claude-haiku-4-5", "max_tokens": 64, "messages": [{"role": "user", "content": "Hello"}]}
 UNKNOWN_KEY = "nxs_live_" + "A" * 43
