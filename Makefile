@@ -3,9 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv
 UV_VERSION := 0.13.9
+PIP_AUDIT_VERSION := 2.10.1
 ARGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-embedded test-cluster clients lint format bench bench-dashboards screenshots lock clean
+.PHONY: help run demo test test-embedded test-cluster cluster-test clients lint format bench bench-dashboards screenshots audit lock clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -23,6 +24,9 @@ test-embedded: .venv/.dev clients
 
 test-cluster: .venv/.dev clients
 	$(BIN)/pytest --backend=cluster $(ARGS)
+
+cluster-test: .venv/.dev ## A whole cluster under load and faults; writes the table of docs/reliability.md
+	$(BIN)/pytest --backend=cluster -m cluster tests/cluster $(ARGS)
 
 clients: tests/e2e/.clients/.installed ## The TypeScript SDK and Claude Code, for the end-to-end tests
 
@@ -43,6 +47,11 @@ bench-dashboards: .venv/.dev ## Measure what 200 open dashboards cost the proxy
 
 screenshots: .venv/.dev ## Take the pictures in docs/screenshots anew
 	$(BIN)/python -m bench.screenshots $(ARGS)
+
+# --strict: where PyPI does not tell of a package, that is a failure, not silence.
+audit: .venv/bin/uv ## Ask PyPI for known vulnerabilities of all that uv.lock names
+	$(UV) export --quiet --frozen --all-groups --all-extras --no-emit-project --output-file .venv/audit.txt
+	$(UV) tool run --quiet pip-audit==$(PIP_AUDIT_VERSION) --strict --require-hashes --disable-pip --requirement .venv/audit.txt
 
 lock: .venv/bin/uv ## Renew uv.lock
 	$(UV) lock --upgrade

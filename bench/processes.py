@@ -29,7 +29,7 @@ class Server:
 
     def rss_mb(self) -> float:
         """Resident memory of the process and its children; 0 where /proc does not tell."""
-        return sum(map(_rss_kb, _family(self.process.pid))) / 1024 if self.process else 0.0
+        return sum(map(_rss_kb, family(self.process.pid))) / 1024 if self.process else 0.0
 
 
 LIMIT = "1000000000"
@@ -154,12 +154,12 @@ def _free_port() -> int:
         return port
 
 
-def _family(pid: int) -> list[int]:
+def family(pid: int) -> list[int]:
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
         children = []
-    return [pid, *(relative for child in children for relative in _family(int(child)))]
+    return [pid, *(relative for child in children for relative in family(int(child)))]
 
 
 def _rss_kb(pid: int) -> int:

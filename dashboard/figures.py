@@ -1,4 +1,5 @@
-"""Figures, all of them from the sums by the hour: named after what they serve, and no further than a viewer may see."""
+"""Figures, all of them from the sums by the hour and by the day: named after what they serve, and no further than a
+viewer may see."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ from accounts.access import Viewer
 from accounts.models import ClientKey, Credential, Domain
 from dashboard.filters import DEFAULT_SPAN, EPOCH, By, Figures, NotAsked, Span, Step
 from dashboard.scope import called, names, seen
-from dashboard.sums import TOKENS, WITHOUT_ERROR, Sums, grouped, sums_of, total
-from telemetry.models import HourKind, HourRow
+from dashboard.sums import TOKENS, WITHOUT_ERROR, Sources, Sums, add, grouped, sums_of, total
+from telemetry.models import DayRow, HourKind, HourRow
+from telemetry.money.days import DAY
 from telemetry.money.marks import start_of_hour
 from telemetry.money.sums import HOUR, as_usd, cost_sum
 
@@ -22,6 +24,7 @@ Row = dict[str, Any]
 MAX_POINTS = 300
 MAX_CHOICES = 1000
 GROUPS_MAX = 5000
+DAYS_FROM = 3
 
 
 COLUMN_OF = {
@@ -49,6 +52,13 @@ class Hours:
     def before(self) -> "Hours":
         """As many, right before."""
         return Hours(self.since - (self.until - self.since), self.since)
+
+    @property
+    def whole_days(self) -> "Hours":
+        """The days, in UTC, that lie in them as a whole; none, maybe."""
+        first, last = self.since.replace(hour=0), self.until.replace(hour=0)
+        since = first if first == self.since else first + DAY
+        return Hours(since, max(since, last))
 
     @property
     def count(self) -> int:
@@ -128,7 +138,7 @@ def counted_since(since: datetime | None) -> datetime:
 
 
 def totals(viewer: Viewer, asked: Figures, hours: Hours) -> Sums:
-    return sums_of(total(_rows(viewer, asked, hours)))
+    return sums_of(total(_sources(viewer, asked, hours)))
 
 
 def series(viewer: Viewer, asked: Figures, hours: Hours, step: Step | None) -> tuple[int, list[Point]]:
@@ -157,8 +167,9 @@ def _series(
     units = -(-((hours.until - first) // HOUR) // unit)
     width = unit * -(-units // MAX_POINTS)
     number = (_HourNumber("hour") - (first - EPOCH) // HOUR) / width
-    rows = _rows(viewer, asked, hours).annotate(number=number).values("number")
-    return width, first, {row["number"]: row for row in grouped(rows, times=times)}
+    sources = _sources(viewer, asked, hours) if unit == 24 else [_rows(viewer, asked, hours)]
+    numbered = [rows.annotate(number=number) for rows in sources]
+    return width, first, {row["number"]: row for row in grouped(numbered, "number", times=times)}
 
 
 def _points(hours: Hours, width: int, first: datetime, found: dict[int, dict[str, Any]]) -> list[Point]:
@@ -171,14 +182,14 @@ def breakdown(
 ) -> tuple[list[Part], Sums | None]:
     """Those with the most requests first; and what all others come to, where there are more than *limit*."""
     column = COLUMN_OF[by]
-    rows = _rows(viewer, asked, hours).values(column)
-    found = list(grouped(rows, "-all_requests", "-all_cost", column, times=times)[: limit + 1])
+    sources = _sources(viewer, asked, hours)
+    found = grouped(sources, column, times=times, limit=limit + 1)
     shown = found[:limit]
     named = _names_of(by, [row[column] for row in shown])
     parts = [Part(row[column], named.get(row[column]), sums_of(row)) for row in shown]
     if len(found) <= limit:
         return parts, None
-    everything = total(_rows(viewer, asked, hours), times=times)
+    everything = total(sources, times=times)
     return parts, sums_of({name: value - sum(row[name] for row in shown) for name, value in everything.items()})
 
 
@@ -188,7 +199,7 @@ def breakdowns(
     """The same by several columns at the price of one look at the rows: the groups of all columns together are few,
     and are summed here. Where they are many, one look for each."""
     columns = [COLUMN_OF[by] for by in bys]
-    groups = list(grouped(_rows(viewer, asked, hours).values(*columns), times=times)[: GROUPS_MAX + 1])
+    groups = grouped(_sources(viewer, asked, hours), *columns, times=times, limit=GROUPS_MAX + 1)
     if len(groups) > GROUPS_MAX:
         return {by: breakdown(viewer, asked, hours, by, limit, times=times) for by in bys}
     return {by: _parts(by, groups, limit) for by in bys}
@@ -198,32 +209,30 @@ def _parts(by: By, groups: Iterable[Row], limit: int) -> tuple[list[Part], Sums 
     column = COLUMN_OF[by]
     found: dict[Any, Row] = {}
     for group in groups:
-        _add(found.setdefault(group[column], {}), group)
+        add(found.setdefault(group[column], {}), group)
     ordered = sorted(found.items(), key=lambda one: (-one[1]["all_requests"], -one[1]["all_cost"], str(one[0] or "")))
     named = _names_of(by, [value for value, _ in ordered[:limit]])
     parts = [Part(value, named.get(value), sums_of(row)) for value, row in ordered[:limit]]
     rest: Row = {}
     for _, row in ordered[limit:]:
-        _add(rest, row)
+        add(rest, row)
     return parts, sums_of(rest) if rest else None
-
-
-def _add(to: Row, more: Row) -> None:
-    for name, value in more.items():
-        if name.startswith("all_"):
-            to[name] = to.get(name, 0) + value
 
 
 def choices(viewer: Viewer, asked: Figures, hours: Hours) -> dict[str, list[str] | list[Choice]]:
     """What there is to choose from in those hours."""
-    rows = _rows(viewer, asked, hours).order_by()
+    sources = _sources(viewer, asked, hours)
     found: dict[str, list[str] | list[Choice]] = {}
     for by, column in COLUMN_OF.items():
-        values = list(
-            rows.filter(**{f"{column}__isnull": False}).values_list(column, flat=True).distinct()[:MAX_CHOICES]
-        )
+        values = list({value for rows in sources for value in _values(rows, column)})[:MAX_CHOICES]
         found[f"{by.value}s"] = _choices(by, values) if by in NAMED_BY else sorted(values)
     return found
+
+
+def _values(rows: "QuerySet[Any]", column: str) -> Iterable[Any]:
+    return (
+        rows.order_by().filter(**{f"{column}__isnull": False}).values_list(column, flat=True).distinct()[:MAX_CHOICES]
+    )
 
 
 class _HourNumber(Func):
@@ -237,7 +246,17 @@ class _HourNumber(Func):
         return self.as_sql(compiler, connection, template=template, **context)
 
 
-def _rows(viewer: Viewer, asked: Figures, hours: Hours) -> "QuerySet[HourRow]":
+def _sources(viewer: Viewer, asked: Figures, hours: Hours) -> Sources:
+    """Whole days from the sums by the day, where they are enough to be worth more queries; the hours before and after
+    them from those by the hour."""
+    days = hours.whole_days
+    if days.count < DAYS_FROM * 24:
+        return [_rows(viewer, asked, hours)]
+    edges = [edge for edge in (Hours(hours.since, days.since), Hours(days.until, hours.until)) if edge.count]
+    return [_rows(viewer, asked, days, DayRow), *(_rows(viewer, asked, edge) for edge in edges)]
+
+
+def _rows(viewer: Viewer, asked: Figures, hours: Hours, of: type[DayRow | HourRow] = HourRow) -> "QuerySet[Any]":
     found = [seen(viewer, asked.domain), Q(hour__gte=hours.since, hour__lt=hours.until)]
     if asked.key is not None:
         found.append(Q(client_key_id__in=called(ClientKey, viewer, asked.key)))
@@ -245,7 +264,7 @@ def _rows(viewer: Viewer, asked: Figures, hours: Hours) -> "QuerySet[HourRow]":
         found.append(Q(credential_id__in=called(Credential, viewer, asked.credential)))
     exact = {"model": asked.model, "kind": asked.kind}
     found += [Q(**{name: value}) for name, value in exact.items() if value is not None]
-    return HourRow.objects.filter(*found)
+    return of._default_manager.filter(*found)
 
 
 def _since(viewer: Viewer, span: Span) -> "QuerySet[HourRow]":

@@ -1,7 +1,9 @@
-"""GET /health: for probes and for people, open to all, and so without a name, an address or an error's words.
+"""GET /health for people, GET /readyz for load balancers: open to all, and so without a name, an address or an error's
+words.
 
 Without database, Redis or Celery requests go on and the record waits in the spool: that is degraded, as a probe must
-not take every node out of service for it. Unhealthy is a process that loses exchanges, while others may be well.
+not take every node out of service for it. Unhealthy is a process that loses exchanges, while others may be well. Not
+ready is one of these, one that stops, and one whose database is not migrated.
 """
 
 import logging
@@ -15,22 +17,26 @@ from importlib.metadata import version
 from typing import Any
 
 from django.conf import settings
+from django.core.cache import cache
 from django.db import connection
 from django.http import Http404, HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
 
+from accounts.schema import missing_migrations
 from dashboard import background
 from dashboard.apps import uptime_seconds
+from telemetry import draining
 from telemetry.limits import standing
 from telemetry.metrics import vitals
 
 logger = logging.getLogger(__name__)
-PATIENCE_SECONDS = 1.0
-"""For each look: probes give up after a few seconds, and a database that is away answers nobody for longer."""
+PATIENCE_SECONDS = 0.8
+"""For all looks together: many probes give up after one second, a database that is away answers later or never."""
 KEPT_SECONDS = 1.0
 FILLING = 0.8
 """So much of its bound the spool takes: time to look why."""
 Check = dict[str, Any]
+_is_migrated = False
 
 
 class Look:
@@ -43,15 +49,17 @@ class Look:
         self._asked_at = float("-inf")
         self._answer: Future[Check] | None = None
 
-    def __call__(self) -> Check:
+    def begin(self) -> "Future[Check]":
         with self._lock:
             is_old = time.monotonic() - self._asked_at > KEPT_SECONDS
             if self._answer is None or (self._answer.done() and is_old):
                 self._asked_at = time.monotonic()
                 self._answer = self._thread.submit(self._ask)
-            answer = self._answer
+            return self._answer
+
+    def __call__(self, seconds: float = PATIENCE_SECONDS) -> Check:
         try:
-            return answer.result(PATIENCE_SECONDS)
+            return self.begin().result(seconds)
         except TookTooLong:
             return {"status": "degraded", "error": "no answer in time"}
         except Exception as error:
@@ -66,7 +74,44 @@ def database() -> Check:
             cursor.execute("SELECT 1")
     finally:
         connection.close()
-    return {"status": "healthy", "response_ms": round((time.perf_counter() - started) * 1000, 1)}
+    return {"status": "healthy", "response_ms": _ms_since(started)}
+
+
+def redis() -> Check:
+    if not settings.REDIS_URL:
+        return {"status": "healthy", "reason": "not used: this one process shares with nobody"}
+    started = time.perf_counter()
+    cache.get("readiness")
+    return {"status": "healthy", "response_ms": _ms_since(started)}
+
+
+def migrations() -> Check:
+    """Of the code against the database. Once all are applied they stay so, and are not looked at again."""
+    global _is_migrated
+    started = time.perf_counter()
+    if not _is_migrated:
+        try:
+            missing = missing_migrations()
+        finally:
+            connection.close()
+        if missing:
+            return {
+                "status": "unhealthy",
+                "response_ms": _ms_since(started),
+                "reason": f"{len(missing)} missing: run `nexus migrate`",
+            }
+        _is_migrated = True
+    return {"status": "healthy", "response_ms": _ms_since(started)}
+
+
+def stopping() -> Check:
+    if draining.is_on():
+        return {"status": "unhealthy", "reason": "this process was told to stop"}
+    return {"status": "healthy"}
+
+
+def _ms_since(started: float) -> float:
+    return round((time.perf_counter() - started) * 1000, 1)
 
 
 def record() -> Check:
@@ -94,22 +139,54 @@ LOOKS: dict[str, Callable[[], Check]] = {
 }
 
 
+READINESS: dict[str, Callable[[], Check]] = {
+    "draining": stopping,
+    "migrations": Look("migrations", migrations),
+    "database": LOOKS["database"],
+    "redis": Look("redis", redis),
+    "record": record,
+}
+
+
 @require_safe
 def health(request: HttpRequest) -> JsonResponse:
+    checks = _asked(LOOKS)
+    status = worst([check["status"] for check in checks.values()])
+    about = {
+        "timestamp": datetime.now(UTC),
+        "uptime": round(uptime_seconds()),
+        "version": version("nexus-gateway"),
+    }
+    return _answer({"status": status, **about, "checks": checks}, is_well=status != "unhealthy")
+
+
+@require_safe
+def ready(request: HttpRequest) -> JsonResponse:
+    checks = _asked(READINESS)
+    is_ready = worst([check["status"] for check in checks.values()]) != "unhealthy"
+    return _answer({"status": "ready" if is_ready else "not ready", "checks": checks}, is_well=is_ready)
+
+
+@require_safe
+def live(request: HttpRequest) -> JsonResponse:
+    """Where the server does not answer itself, before all this (`nexus.asgi`)."""
+    _asked({})
+    return _answer({"status": "alive"}, is_well=True)
+
+
+def _asked(looks: dict[str, Callable[[], Check]]) -> dict[str, Check]:
     if not settings.ENABLE_HEALTH_CHECKS:
         raise Http404
-    checks = {name: look() for name, look in LOOKS.items()}
-    status = worst([check["status"] for check in checks.values()])
-    response = JsonResponse(
-        {
-            "status": status,
-            "timestamp": datetime.now(UTC),
-            "uptime": round(uptime_seconds()),
-            "version": version("nexus-gateway"),
-            "checks": checks,
-        },
-        status=503 if status == "unhealthy" else 200,
-    )
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    slow = {name: look for name, look in looks.items() if isinstance(look, Look)}
+    for look in slow.values():
+        look.begin()
+    left = {name: look() for name, look in looks.items() if name not in slow}
+    return left | {name: look(max(0, deadline - time.monotonic())) for name, look in slow.items()}
+
+
+def _answer(said: dict[str, Any], *, is_well: bool) -> JsonResponse:
+    response = JsonResponse(said, status=200 if is_well else 503)
     response["Cache-Control"] = "no-store"
     return response
 

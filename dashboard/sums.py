@@ -1,10 +1,12 @@
 """What some hours come to, as it is shown."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 
-from django.db.models import Sum
+from django.db.models import QuerySet, Sum
 
 from telemetry.models import Outcome
 from telemetry.models.hours import FIRST_BYTE, LATENCY, STATUSES
@@ -12,8 +14,11 @@ from telemetry.money.histogram import percentile_ms
 from telemetry.money.sums import COST_PLACES, SUMS, as_usd, cost_sum
 
 Row = dict[str, Any]
+Sources = Sequence["QuerySet[Any]"]
+"""Of hours and of days, which have the same columns; none of them is in two of these."""
 TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens")
 TIMES = frozenset({*LATENCY, *FIRST_BYTE})
+ADDED = frozenset({*(f"all_{name}" for name in SUMS), "all_cost"})
 WITHOUT_ERROR = (Outcome.COMPLETED, Outcome.CANCELLED)
 
 
@@ -64,16 +69,37 @@ class Sums:
     first_byte_ms: Percentiles
 
 
-def total(rows: Any, *, times: bool = True) -> Row:
-    """Of all these rows of hours, for `sums_of`."""
-    found: Row = rows.order_by().aggregate(**_all(times=times))
+def total(sources: Sources, *, times: bool = True) -> Row:
+    """Of all these rows of hours and days, for `sums_of`."""
+    found: Row = {}
+    for rows in sources:
+        add(found, rows.order_by().aggregate(**_all(times=times)))
     return found
 
 
-def grouped(rows: Any, *order: str, times: bool = True) -> Any:
-    """The same for each group of `values`. Without *times* two thirds of the columns are spared: latency and time to
-    first byte are not known then."""
-    return rows.annotate(**_all(times=times)).order_by(*order)
+def grouped(sources: Sources, *columns: str, times: bool = True, limit: int | None = None) -> list[Row]:
+    """The same for each group of what is alike in *columns*, those with the most requests first. Without *times* two
+    thirds of the columns are spared: latency and time to first byte are not known then."""
+    order = ("-all_requests", "-all_cost", *columns)
+    by_source = [rows.values(*columns).annotate(**_all(times=times)).order_by(*order) for rows in sources]
+    if len(by_source) == 1:
+        return list(by_source[0][:limit])
+    groups: dict[Any, Row] = {}
+    for row in chain.from_iterable(by_source):
+        add(groups.setdefault(tuple(row[name] for name in columns), {name: row[name] for name in columns}), row)
+    found = sorted(groups.values(), key=lambda row: (-row["all_requests"], -row["all_cost"], *_order(row, columns)))
+    return found[:limit]
+
+
+def add(to: Row, more: Row) -> None:
+    """Sums to sums."""
+    for name, value in more.items():
+        if name in ADDED:
+            to[name] = to.get(name, 0) + value
+
+
+def _order(row: Row, columns: Iterable[str]) -> list[str]:
+    return [str(row[name] or "") for name in columns]
 
 
 def sums_of(row: Row) -> Sums:

@@ -3,7 +3,7 @@ from django.urls import include, path
 from dashboard import views
 from dashboard.api import api
 from dashboard.clientsetup import client_setup
-from dashboard.health import health
+from dashboard.health import health, live, ready
 from dashboard.metrics import metrics
 from dashboard.pages import (
     credentials,
@@ -37,6 +37,10 @@ urlpatterns = [
     path("", views.root),
     path("api/hello", views.hello),
     path("health", health),
+    path("health/ready", ready),
+    path("readyz", ready),
+    path("health/live", live),
+    path("livez", live),
     path("metrics", metrics),
     path("client-setup/<path:name>", client_setup),
     path("dashboard/", include((pages, "dashboard"))),

@@ -11,9 +11,10 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nexus.settings")
 django_application = get_asgi_application()
 
 from channels.routing import ProtocolTypeRouter  # noqa: E402 (Django has to be set up first)
+from django.conf import settings  # noqa: E402
 
 from dashboard import routing  # noqa: E402
-from nexus import protocol  # noqa: E402
+from nexus import probes, protocol, stopping, uploads  # noqa: E402
 from nexus.wiring import Node  # noqa: E402
 
 node = Node()
@@ -27,8 +28,10 @@ async def http(scope: Any, receive: Any, send: Any) -> None:
         if not node.is_running:
             await node.ensure_started()
         await node.handler(scope, receive, send)
+    elif path in probes.LIVENESS and settings.ENABLE_HEALTH_CHECKS:
+        await probes.say_alive(send)
     else:
-        await django_application(scope, receive, send)
+        await uploads.bounded(django_application, scope, receive, send, settings.INTAKE.body_idle_seconds)
 
 
 async def lifespan(scope: Any, receive: Any, send: Any) -> None:
@@ -38,6 +41,7 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:
     except Exception as error:
         await send({"type": "lifespan.startup.failed", "message": f"Nexus cannot start: {error}"})
         return
+    stopping.listen_for_signals(settings.NEXUS_DRAIN_NOTICE_SECONDS)
     await send({"type": "lifespan.startup.complete"})
     # A second signal ends the server without its word of farewell: then this task is cancelled instead.
     with contextlib.suppress(asyncio.CancelledError):

@@ -9,9 +9,11 @@ import click
 from django.core.exceptions import ImproperlyConfigured
 
 from nexus.commands.checking import check_credentials
+from nexus.commands.doctor import doctor
 from nexus.commands.incidents import incidents
 from nexus.commands.limits import limits
 from nexus.commands.login import login
+from nexus.commands.move import move_to_postgres
 from nexus.commands.originals import export_credentials, import_credentials
 from nexus.commands.prices import import_prices, reprice
 from nexus.commands.rollups import verify_rollups
@@ -20,8 +22,18 @@ from nexus.commands.setup import setup
 from nexus.commands.stats import stats
 from nexus.logs import a_line, take_last_words, wants_json
 
-SERVICES = ("serve", "worker", "beat")
+SERVICES = ("serve", "web", "worker", "beat")
 """What runs unattended: its last words are a log line too."""
+
+
+WAIT = click.option(
+    "--wait",
+    type=click.FloatRange(0, 3600),
+    default=60,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a database is waited for that is not there, or not up to date, yet.",
+)
 
 
 class Sentences(click.Group):
@@ -69,12 +81,31 @@ def demo(host: str, port: int, data: str, traffic: bool) -> None:
 
 
 @main.command()
-def migrate() -> None:
-    """Bring the database up to date."""
-    setup()
-    from django.core.management import call_command
+@click.option("--host", help="Address to listen on (default: HOST, else 127.0.0.1).")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on (default: PORT, else 8000).")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Web processes.")
+@WAIT
+def web(host: str | None, port: int | None, workers: int, wait: float) -> None:
+    """Serve, and nothing else: one node of several (needs DATABASE_URL and REDIS_URL).
 
-    call_command("migrate", interactive=False)
+    Prepares nothing: `nexus migrate` brings the database up to date, and the background work is that of `nexus worker`
+    and `nexus beat`.
+    """
+    settings = setup()
+    take_last_words()
+    from nexus.serve import serve_web
+
+    serve_web(host or settings.HOST, settings.PORT if port is None else port, workers, wait)
+
+
+@main.command()
+@WAIT
+def migrate(wait: float) -> None:
+    """Bring the database up to date. It may run beside itself, and beside nodes that serve."""
+    setup()
+    from nexus import database
+
+    database.migrate(wait)
 
 
 @main.command()
@@ -201,9 +232,11 @@ main.add_command(verify_rollups)
 main.add_command(import_prices)
 main.add_command(reprice)
 main.add_command(check_credentials)
+main.add_command(doctor)
 main.add_command(incidents)
 main.add_command(limits)
 main.add_command(login)
+main.add_command(move_to_postgres)
 main.add_command(import_credentials)
 main.add_command(export_credentials)
 main.add_command(rotate_keys)

@@ -32,6 +32,8 @@ class Variable:
     help: str
     is_secret: bool = False
     """May also come from the file that NAME_FILE names."""
+    expected: str = ""
+    """What an error asks for; empty: any text will do."""
 
 
 VARIABLES: dict[str, Variable] = {}
@@ -123,10 +125,10 @@ def url(name: str, default: str, *, help: str, schemes: tuple[str, ...] = ("http
 
 def _read(name: str, default: T, parse: Callable[[str], T], expected: str, help: str, *, is_secret: bool = False) -> T:
     """A secret may come from a file, and its value is never repeated."""
-    VARIABLES[name] = Variable(name, _spelled(default), help, is_secret)
+    VARIABLES[name] = Variable(name, _spelled(default), help, is_secret, expected)
     value = os.environ.get(name, "")
-    if is_secret and not value:
-        value = _from_file(name)
+    if is_secret:
+        value = _or_from_file(name, value)
     if not value:
         return default
     try:
@@ -136,9 +138,12 @@ def _read(name: str, default: T, parse: Callable[[str], T], expected: str, help:
         raise ImproperlyConfigured(f"{said}: {expected}.") from None
 
 
-def _from_file(name: str) -> str:
+def _or_from_file(name: str, value: str) -> str:
+    """Which of two was meant is not guessed: one of them may be an old one."""
     if not (path := os.environ.get(f"{name}_FILE")):
-        return ""
+        return value
+    if value:
+        raise ImproperlyConfigured(f"{name} and {name}_FILE are both set: unset one of them.")
     try:
         return Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

@@ -4,7 +4,7 @@ import secrets
 from dataclasses import dataclass, field
 
 from django.contrib.auth import get_user_model
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from accounts.models import ClientKey, Domain
@@ -23,6 +23,13 @@ class Made:
 
 def ensure() -> Made:
     """Makes what is missing. Running it again changes nothing and returns no secret."""
+    try:
+        return _made()
+    except IntegrityError:  # another node did at the same moment
+        return _made()
+
+
+def _made() -> Made:
     with transaction.atomic():
         return Made(admin_password=_ensure_admin(), client_key=_ensure_client_key())
 

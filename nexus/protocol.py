@@ -5,12 +5,16 @@ import json
 from collections.abc import Callable
 
 from django.conf import settings
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from telemetry import draining
 
 HEAD_MAX_BYTES = 128 * 1024
 BODY_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
 READ_MAX_BYTES = 256 * 1024
 """What one read may bring of a body after the head."""
+LINGER_SECONDS = 0.5
+"""So long a connection stays open after its last answer when the server drains: longer than a request is on its way."""
 
 
 on_shutdown: list[Callable[[], None]] = []
@@ -42,7 +46,15 @@ class GuardedProtocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         for listener in on_shutdown:
             listener()
-        super().shutdown()
+        if self._is_idle() or self.cycle.response_started:
+            self._linger()
+        else:
+            self.cycle.keep_alive = False
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if draining.is_on() and not self.transport.is_closing():
+            self._linger()
 
     def data_received(self, data: bytes) -> None:
         if self._in_head:
@@ -65,6 +77,8 @@ class GuardedProtocol(HttpToolsProtocol):
             self.send_400_response("Nexus does not upgrade connections. Send this request as plain HTTP/1.1.")
             return
         super().on_headers_complete()
+        if draining.is_on() and self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def _is_for_a_page(self) -> bool:
         names = {name for name, _ in self.headers}
@@ -89,6 +103,21 @@ class GuardedProtocol(HttpToolsProtocol):
         head = f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
         self.transport.write(STATUS_LINE[400] + head.encode() + body)
         self.transport.close()
+
+    def _linger(self) -> None:
+        """Whoever sends a request on this connection just now cannot know yet that it is to be closed: it is answered,
+        with `connection: close`."""
+        self.loop.call_later(LINGER_SECONDS, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        if self.transport.is_closing():
+            return
+        if self._is_idle():
+            self.transport.close()
+
+    def _is_idle(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is None or cycle.response_complete
 
     def _watch_head(self) -> None:
         self._head_timer = self.loop.call_later(settings.INTAKE.head_seconds, self._give_up)

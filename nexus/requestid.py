@@ -16,7 +16,7 @@ from nexus.peers import Peers
 from telemetry import requestid
 
 logger = logging.getLogger("nexus.console")
-PROBES = frozenset({"/", "/api/hello", "/health", "/health/live", "/health/ready", "/metrics"})
+PROBES = frozenset({"/", "/api/hello", "/health", "/health/live", "/livez", "/health/ready", "/readyz", "/metrics"})
 """Asked every few seconds by machines."""
 STATIC = f"/{settings.STATIC_URL.lstrip('/')}"
 """Asked by the dozen, with each page."""

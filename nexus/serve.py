@@ -6,19 +6,21 @@ import logging
 import math
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management import call_command
 from django.db import connections
+from uvicorn.config import STARTUP_FAILURE
 
 from accounts import register, rotation
-from nexus import firstrun, tracing
+from nexus import database, firstrun, tracing
 from nexus.embedded import celery_threads
 from nexus.protocol import GuardedProtocol
+from nexus.stopping import Workers
 from telemetry.credentials import originals
 from telemetry.metrics.shared import shared_by_workers
 
@@ -40,6 +42,38 @@ def serve(host: str, port: int, workers: int) -> None:
 
 def prepare(host: str, port: int, workers: int) -> firstrun.Made:
     """Brings the database up to date and makes what a first user needs. Raises ImproperlyConfigured."""
+    if workers > 1 and not (settings.REDIS_URL and settings.DATABASE_URL):
+        raise ImproperlyConfigured(
+            f"{workers} workers need REDIS_URL and DATABASE_URL: without them each would count limits for itself. "
+            "Set both, or serve with one worker."
+        )
+    _check(host, port)
+    database.migrate(verbosity=0)
+    _check_secrets()
+    made = firstrun.ensure()
+    if settings.CREDENTIALS_DIR:
+        _import_credentials(settings.CREDENTIALS_DIR)
+    connections.close_all()
+    return made
+
+
+def serve_web(host: str, port: int, workers: int, wait_seconds: float) -> None:
+    """Serves, and does nothing else: it prepares nothing, and runs no background work. Blocks until the process is told
+    to stop. Raises ImproperlyConfigured for a set-up that cannot work."""
+    if not (settings.REDIS_URL and settings.DATABASE_URL):
+        raise ImproperlyConfigured(
+            "`nexus web` is one process of several: it needs REDIS_URL and DATABASE_URL. On one machine without them, "
+            "`nexus serve` is everything."
+        )
+    _check(host, port)
+    database.wait_until_migrated(wait_seconds)
+    _check_secrets()
+    connections.close_all()
+    print(f"Nexus serves {url_of(host, port)}", flush=True)  # noqa: T201 (this is for the person at the terminal)
+    _run(host, port, workers)
+
+
+def _check(host: str, port: int) -> None:
     if settings.DEBUG and not _is_loopback(host):
         raise ImproperlyConfigured(
             f"DEBUG=true shows settings to whoever meets an error: not on {host}. Listen on 127.0.0.1, or set "
@@ -47,20 +81,12 @@ def prepare(host: str, port: int, workers: int) -> firstrun.Made:
         )
     tracing.check(settings.TRACES.endpoint)
     _refuse_taken_port(host, port)
-    if workers > 1 and not (settings.REDIS_URL and settings.DATABASE_URL):
-        raise ImproperlyConfigured(
-            f"{workers} workers need REDIS_URL and DATABASE_URL: without them each would count limits for itself. "
-            "Set both, or serve with one worker."
-        )
-    call_command("migrate", interactive=False, verbosity=0)
+
+
+def _check_secrets() -> None:
     register.load()  # a wrong encryption key is told here, in a sentence
     if not settings.ALLOW_UNREADABLE_SECRETS:
         rotation.check_readable()
-    made = firstrun.ensure()
-    if settings.CREDENTIALS_DIR:
-        _import_credentials(settings.CREDENTIALS_DIR)
-    connections.close_all()
-    return made
 
 
 def _import_credentials(source: str) -> None:
@@ -75,8 +101,23 @@ def _import_credentials(source: str) -> None:
 def run(host: str, port: int, workers: int, made: firstrun.Made, upstream: str = "") -> None:
     """`upstream` is what the welcome says of the Claude API, where that is not what the settings say."""
     print(welcome(host, port, made, upstream), flush=True)  # noqa: T201 (this is for the person at the terminal)
+    _run(host, port, workers)
+
+
+def _run(host: str, port: int, workers: int) -> None:
     with _stopping_cleanly(), _celery(), _metrics(workers):
-        uvicorn.run("nexus.asgi:application", **server_options(host, port, workers))
+        _serve(uvicorn.Config("nexus.asgi:application", **server_options(host, port, workers)))
+
+
+def _serve(config: uvicorn.Config) -> None:
+    if config.workers > 1:
+        Workers(config, sockets=[config.bind_socket()]).run()
+        return
+    server = uvicorn.Server(config)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
 
 
 def server_options(host: str, port: int, workers: int) -> dict[str, Any]:
@@ -98,7 +139,8 @@ def server_options(host: str, port: int, workers: int) -> dict[str, Any]:
         "server_header": False,
         "date_header": False,
         # Whoever is in front of us is told by the operator, not by a header that any client can set.
-        "proxy_headers": False,
+        "proxy_headers": bool(settings.TRUSTED_PROXIES),
+        "forwarded_allow_ips": [str(network) for network in settings.TRUSTED_PROXIES],
         "timeout_keep_alive": KEEP_ALIVE_SECONDS,
         "timeout_worker_healthcheck": WORKER_SILENT_SECONDS,
         "timeout_graceful_shutdown": math.ceil(settings.NEXUS_DRAIN_SECONDS),

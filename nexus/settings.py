@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from accounts.oauth.conf import OAuthConf
 from accounts.secret import hide
-from nexus import console, csp, env, keyfile, logs, schedule
+from nexus import console, csp, env, keyfile, logs, safety, schedule
 from proxy.conf import IntakeConf, RetryConf, UpstreamConf, WaitConf
 from telemetry.conf import NoticesConf, RecordConf, SlackConf, SpoolConf
 from telemetry.credentials.conf import CircuitConf, CoolingConf
@@ -30,9 +30,18 @@ if LOG_LEVEL not in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
 HOST = env.text("HOST", "127.0.0.1", help="Address that `nexus serve` listens on")
 PORT = env.integer("PORT", 8000, help="Port that `nexus serve` listens on")
 NEXUS_DRAIN_SECONDS = env.seconds("NEXUS_DRAIN_SECONDS", 30, help="How long a stop waits for running exchanges")
+NEXUS_DRAIN_NOTICE_SECONDS = env.integer(
+    "NEXUS_DRAIN_NOTICE_SECONDS",
+    0,
+    help="How long a process that was told to stop is not ready, but still takes new connections, in seconds: for load "
+    "balancers that ask /readyz",
+)
 REDIS_URL = env.url("REDIS_URL", "", help="Redis that several processes share", schemes=("redis", "rediss"))
 TRUSTED_PEERS = env.networks(
     "TRUSTED_PEERS", help="Networks (CIDR) whose x-nexus-request-id is kept and logged as the correlation id"
+)
+TRUSTED_PROXIES = env.networks(
+    "TRUSTED_PROXIES", help="Networks (CIDR) of the proxies in front, whose x-forwarded-for and x-forwarded-proto count"
 )
 FORWARD_REQUEST_ID = env.boolean(
     "FORWARD_REQUEST_ID", False, help="Send each exchange's id to the API as x-nexus-request-id"
@@ -60,10 +69,6 @@ CLIENT_SETUP = NEXUS_DATA / env.text(
     "CLIENT_SETUP_DIR", "client-setup", help="Folder of files that anybody may fetch from /client-setup/"
 )
 METRICS_TOKEN = env.secret("METRICS_TOKEN", help="Bearer token that opens /metrics for scrapers; none: they need a key")
-if METRICS_TOKEN and len(METRICS_TOKEN) < 16:
-    raise ImproperlyConfigured(
-        "METRICS_TOKEN is too short: use 16 characters or more, as `openssl rand -hex 32` makes."
-    )
 for _name, _value in (("NEXUS_ENCRYPTION_KEYS", NEXUS_ENCRYPTION_KEYS), ("NEXUS_SECRET_KEY", SECRET_KEY)):
     if not _value:
         raise ImproperlyConfigured(
@@ -249,7 +254,7 @@ NOTICES = NoticesConf(
 
 # --- What is watched ----------------------------------------------------------------------------------------
 ENABLE_METRICS = env.boolean("ENABLE_METRICS", True, help="Answer /metrics; false: 404")
-ENABLE_HEALTH_CHECKS = env.boolean("ENABLE_HEALTH_CHECKS", True, help="Answer /health; false: 404")
+ENABLE_HEALTH_CHECKS = env.boolean("ENABLE_HEALTH_CHECKS", True, help="Answer /health, /livez, /readyz; false: 404")
 WORKER_LATE_SECONDS = env.seconds(
     "WORKER_LATE_SECONDS", 45, help="After how long without a background task /health is degraded"
 )
@@ -274,6 +279,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "nexus.requestid.middleware",
+    "nexus.probes.middleware",
     "django.middleware.security.SecurityMiddleware",
     "nexus.csp.ContentSecurityPolicy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -295,6 +301,25 @@ ASGI_APPLICATION = "nexus.asgi.application"
 ALLOWED_HOSTS = list(env.names("ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]"), help="Host names of the console"))
 CSRF_TRUSTED_ORIGINS = list(env.names("CSRF_TRUSTED_ORIGINS", help="Origins of the console behind a proxy"))
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
+SECURE_SSL_REDIRECT = env.boolean(
+    "HTTPS_REDIRECT", False, help="Send the console's visitors from http to https; probes and /v1 are never redirected"
+)
+SECURE_HSTS_SECONDS = env.integer(
+    "HSTS_SECONDS", 2_592_000, help="How long browsers shall come by https only, told to those who did; 0: not told"
+)
+# Which other names of the domain have https is not ours to say.
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = False
+if not DEBUG:
+    for _sentence in safety.unsafe(
+        secret_key=SECRET_KEY,
+        encryption_keys=NEXUS_ENCRYPTION_KEYS,
+        dashboard_key=DASHBOARD_API_KEY,
+        metrics_token=METRICS_TOKEN,
+        allowed_hosts=ALLOWED_HOSTS,
+        trusted_origins=CSRF_TRUSTED_ORIGINS,
+        trusted_proxies=TRUSTED_PROXIES,
+    ):
+        raise ImproperlyConfigured(_sentence)
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -322,6 +347,7 @@ STATIC_URL = "static/"
 STATIC_ROOT = env.text("STATIC_ROOT", help="Folder of collected static files") or None
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = True
+WHITENOISE_ALLOW_ALL_ORIGINS = False
 WHITENOISE_IMMUTABLE_FILE_TEST = r"/vendor/"  # their names tell their versions
 WHITENOISE_AUTOREFRESH = DEBUG
 
@@ -350,6 +376,9 @@ else:
 _database["TEST"] = {"NAME": None if DATABASE_URL else str(NEXUS_DATA / "tests.db")}
 DATABASES = {"default": _database}
 
+# Of `check --deploy`: other subdomains (above), and redirects: mostly the proxy that ends TLS makes them.
+DEPLOYMENT_CHECKS = ["security.W005", "security.W008", "security.W021"]
+
 # --- Redis, or its equivalents in one process ------------------------------------------------------------------
 CACHES: dict[str, Any]
 if REDIS_URL:
@@ -367,7 +396,7 @@ if REDIS_URL:
         }
     }
     CELERY_BROKER_URL = REDIS_URL
-    SILENCED_SYSTEM_CHECKS = ["django_ratelimit.W001"]
+    SILENCED_SYSTEM_CHECKS = ["django_ratelimit.W001", *DEPLOYMENT_CHECKS]
 else:
     CACHES = {
         "default": {
@@ -378,7 +407,7 @@ else:
     CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
     CELERY_BROKER_URL = "memory://localhost/"
     # One process only: an in-process cache counts log-in attempts correctly there.
-    SILENCED_SYSTEM_CHECKS = ["django_ratelimit.E003"]
+    SILENCED_SYSTEM_CHECKS = ["django_ratelimit.E003", *DEPLOYMENT_CHECKS]
 
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True

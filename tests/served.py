@@ -126,9 +126,9 @@ def serve(
     """Serves on a fresh database of the kind that this run of the suite is about, or on the one that is named. It is
     a copy of a migrated one: to migrate from nothing takes two seconds of a processor (tests/e2e/test_demo.py does)."""
     if os.environ.get("DATABASE_URL"):
-        database_url = database_url or new_database(template=_migrated_on_postgres())
+        database_url = database_url or new_database(template=migrated_on_postgres())
     elif not (data / "nexus.db").exists():
-        shutil.copy(_migrated_on_sqlite(), data / "nexus.db")
+        shutil.copy(migrated_on_sqlite(), data / "nexus.db")
     environment = {
         **os.environ,
         "NEXUS_DATA": str(data),
@@ -201,7 +201,7 @@ def new_database(template: str = "template1") -> str:
 
 
 @functools.cache
-def _migrated_on_sqlite() -> Path:
+def migrated_on_sqlite() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="nexus-migrated-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     _migrate(NEXUS_DATA=str(folder))
@@ -209,7 +209,7 @@ def _migrated_on_sqlite() -> Path:
 
 
 @functools.cache
-def _migrated_on_postgres() -> str:
+def migrated_on_postgres() -> str:
     url = new_database()
     _migrate(DATABASE_URL=url)
     return urlsplit(url).path.removeprefix("/")

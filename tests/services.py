@@ -57,10 +57,17 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[Any]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    left_out = "once" if config.getoption("--backend") == "cluster" else "once_in_cluster"
-    if dropped := [item for item in items if item.get_closest_marker(left_out)]:
+    left_out = {"once" if config.getoption("--backend") == "cluster" else "once_in_cluster"}
+    if "cluster" not in config.getoption("-m"):
+        left_out.add("cluster")
+    dropped = [item for item in items if _is_marked(item, left_out)]
+    if dropped:
         config.hook.pytest_deselected(items=dropped)
-        items[:] = [item for item in items if not item.get_closest_marker(left_out)]
+        items[:] = [item for item in items if not _is_marked(item, left_out)]
+
+
+def _is_marked(item: pytest.Item, names: set[str]) -> bool:
+    return any(item.get_closest_marker(name) for name in names)
 
 
 def start_postgres(data: Path) -> str:

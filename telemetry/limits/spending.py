@@ -1,12 +1,10 @@
 """What the record says was spent: the truth that the counters of budgets follow."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
@@ -16,6 +14,7 @@ from telemetry.limits.store import Seed
 from telemetry.models import BatchUsageRow, ExchangeRow, HourMark, HourRow, HourState
 from telemetry.money.marks import start_of_hour
 from telemetry.money.sums import cost_sum
+from telemetry.snapshot import snapshot
 
 HOUR = timedelta(hours=1)
 UNKNOWN_COST = Q(cost=None) | Q(cost=0)
@@ -28,7 +27,7 @@ def seed_of(meter: Meter, recent: Callable[[], Mapping[UUID, int]]) -> Seed:
     that ended lately: each of them is in the snapshot, or is not."""
     if meter.account is None:
         raise ValueError(f"{meter.key} counts no money")
-    with _snapshot():
+    with snapshot():
         units = spent(meter.account)
         known = list(recent())
         included = ExchangeRow.objects.filter(id__in=known).values_list("id", flat=True)
@@ -107,18 +106,3 @@ def _of(domains: set[UUID | None]) -> Q:
 
 def _units(sums: dict[str, Any]) -> int:
     return int(sums["paid"]) + int(sums["assumed"])
-
-
-@contextlib.contextmanager
-def _snapshot() -> Iterator[None]:
-    """All queries see the same moment, and nobody has to wait: SQLite's usual transactions here lock out writers."""
-    if connection.in_atomic_block:  # its owner decides
-        yield
-        return
-    is_postgres = connection.vendor == "postgresql"
-    with connection.cursor() as cursor:
-        cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if is_postgres else "BEGIN DEFERRED")
-        try:
-            yield
-        finally:
-            cursor.execute("ROLLBACK")

@@ -1,7 +1,7 @@
 from telemetry.models.batches import BatchRow, BatchUsageRow
 from telemetry.models.belongings import Belonging
 from telemetry.models.exports import ExportRow
-from telemetry.models.hours import HourKind, HourMark, HourRow, HourState
+from telemetry.models.hours import DayRow, HourKind, HourMark, HourRow, HourState
 from telemetry.models.incidents import (
     DigestSent,
     Incident,
@@ -31,6 +31,7 @@ __all__ = [
     "Belonging",
     "BodyRow",
     "Candidate",
+    "DayRow",
     "Delivery",
     "DigestSent",
     "ErrorStreak",

@@ -43,16 +43,12 @@ AMOUNTS = (
 DIMENSIONS = ("client_key_id", "credential_id", "model", "kind")
 
 
-class HourRow(models.Model):
-    """All exchanges of one hour, domain, client key, credential, model and kind in sums: `COUNTS` and `AMOUNTS`, which
-    are columns too."""
+class _SumRow(models.Model):
+    """`COUNTS` and `AMOUNTS` are columns too."""
 
     id = models.UUIDField(primary_key=True)
     """Made of the dimensions."""
     hour = models.DateTimeField()
-    domain = reference("accounts.Domain", related_name="hours")
-    client_key = reference("accounts.ClientKey", related_name="hours")
-    credential = reference("accounts.Credential", related_name="hours")
     model = models.CharField(max_length=200)
     """That answered, else that was asked for."""
     kind = models.CharField(max_length=20, choices=HourKind)
@@ -62,6 +58,23 @@ class HourRow(models.Model):
     assumed_cost = models.DecimalField(max_digits=20, decimal_places=10, default=Decimal(0))
     """In USD, of what has none, as budgets count it."""
     last_started_at = models.DateTimeField()
+
+    class Meta:
+        abstract = True
+
+
+for _name in COUNTS:
+    _SumRow.add_to_class(_name, models.PositiveIntegerField(default=0))
+for _name in AMOUNTS:
+    _SumRow.add_to_class(_name, models.PositiveBigIntegerField(default=0))
+
+
+class HourRow(_SumRow):
+    """All exchanges of one hour, domain, client key, credential, model and kind in sums."""
+
+    domain = reference("accounts.Domain", related_name="hours")
+    client_key = reference("accounts.ClientKey", related_name="hours")
+    credential = reference("accounts.Credential", related_name="hours")
 
     class Meta:
         db_table = "telemetry_hour"
@@ -76,10 +89,24 @@ class HourRow(models.Model):
         return f"{self.hour:%Y-%m-%d %H}:00 {self.model}"
 
 
-for _name in COUNTS:
-    HourRow.add_to_class(_name, models.PositiveIntegerField(default=0))
-for _name in AMOUNTS:
-    HourRow.add_to_class(_name, models.PositiveBigIntegerField(default=0))
+class DayRow(_SumRow):
+    """The hours of one day (UTC) in sums, for figures of weeks and months; `hour` is the day's first."""
+
+    domain = reference("accounts.Domain", related_name="+")
+    client_key = reference("accounts.ClientKey", related_name="+")
+    credential = reference("accounts.Credential", related_name="+")
+
+    class Meta:
+        db_table = "telemetry_day"
+        verbose_name = "day"
+        ordering = ["-hour"]
+        indexes = [
+            models.Index(fields=["hour"], name="day_hour"),
+            models.Index(fields=["domain", "hour"], name="day_domain"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%d} {self.model}"
 
 
 class HourState(models.Model):

@@ -12,15 +12,15 @@ from django.utils import timezone
 
 from accounts.ids import new_id
 from telemetry.models import HourMark, HourRow, HourState
+from telemetry.money.days import sum_day
 from telemetry.money.marks import Hour, hour_of
-from telemetry.money.sums import COLUMNS, Row, of_domain, rows_of
+from telemetry.money.sums import COLUMNS, REPLACE, Row, of_domain, rows_of
 from telemetry.record.insert import insert
 
 REST = 10
 """So many times as long as it took to sum an hour, it is left alone."""
 STATE_COLUMNS = ("id", "hour", "domain_id", "stamp", "due_at", "is_final")
 FINAL = '("id") DO UPDATE SET "stamp" = EXCLUDED."stamp", "is_final" = EXCLUDED."is_final"'
-REPLACE = '("id") DO UPDATE SET ' + ", ".join(f'"{name}" = EXCLUDED."{name}"' for name in COLUMNS[1:])
 FAULTS = (DatabaseError, ArithmeticError)
 logger = logging.getLogger(__name__)
 
@@ -113,6 +113,7 @@ def _replace(hour: Hour, rows: list[Row]) -> None:
     gone = HourRow.objects.filter(of_domain(hour.domain_id), hour=hour.start).exclude(id__in=[row[0] for row in rows])
     _delete(gone)
     insert(HourRow, COLUMNS, rows, REPLACE)
+    sum_day(hour)
 
 
 def _unmark(marks: list[tuple[UUID, UUID]]) -> None:

@@ -23,7 +23,8 @@ COLUMNS = (
     *("id", "hour", "domain_id", "client_key_id", "credential_id", "model", "kind"),
     *(*SUMS, "cost", "assumed_cost", "last_started_at"),
 )
-"""Of `HourRow`."""
+"""Of `HourRow` and `DayRow`."""
+REPLACE = '("id") DO UPDATE SET ' + ", ".join(f'"{name}" = EXCLUDED."{name}"' for name in COLUMNS[1:])
 ASSUMED = "CASE WHEN cost IS NULL OR cost = 0 THEN assumed_cost END"
 """What is assumed counts as long as the cost is not known."""
 _COSTS = ("cost", ASSUMED)

@@ -1,33 +1,39 @@
-"""Compares the sums by the hour with the record that they were made from."""
+"""Compares the sums by the hour with the record that they were made from, and the sums by the day with those."""
 
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from django.db import transaction
+
 from accounts.ids import first_id_at
 from telemetry.models import BatchUsageRow, ExchangeRow, HourMark, HourRow, HourState
+from telemetry.models.hours import DIMENSIONS
+from telemetry.money.days import day_of, rows_from_hours, stored, sum_day
 from telemetry.money.marks import Hour, hour_of, start_of_hour
 from telemetry.money.rollups import roll_up_hour
-from telemetry.money.sums import COLUMNS, HOUR, of_domain, rows_of
+from telemetry.money.sums import COLUMNS, HOUR, Row, of_domain, rows_of
 from telemetry.record.retention import domain_ids_in
+from telemetry.snapshot import snapshot
 
 TRIES = 3
 """With an hour that changes while it is compared."""
-DIMENSIONS = ("client_key_id", "credential_id", "model", "kind")
 
 
 class Difference(NamedTuple):
     hour: Hour
+    """Or the first of a day."""
     dimensions: dict[str, Any]
     column: str
     recorded: Any
     """What the record comes to; None where it has nothing of these dimensions."""
     summed: Any
+    source: str = "the record"
 
     def __str__(self) -> str:
         of = ", ".join(f"{name} {value}" for name, value in self.dimensions.items() if value not in (None, ""))
-        return f"{self.hour} ({of}): {self.column} is {self.summed} in the sums, {self.recorded} in the record"
+        return f"{self.hour} ({of}): {self.column} is {self.summed} in the sums, {self.recorded} in {self.source}"
 
 
 def hours_between(since: datetime | None, until: datetime, domain_ids: list[UUID | None] | None = None) -> list[Hour]:
@@ -41,8 +47,13 @@ def hours_between(since: datetime | None, until: datetime, domain_ids: list[UUID
 
 
 def check(hour: Hour) -> list[Difference] | None:
-    """Where the sums differ from the record; None where that cannot be said: the hour is final, or it keeps changing,
-    and then it is marked anyway."""
+    """Where its sums differ from the record, and those of its day from the hours; None where that cannot be said of the
+    hour: it is final, or it keeps changing, and then it is marked anyway."""
+    found = _check_hour(hour)
+    return found or _differences_of_day(day_of(hour)) or found
+
+
+def _check_hour(hour: Hour) -> list[Difference] | None:
     for _ in range(TRIES):
         state = HourState.objects.filter(id=hour.id).values_list("stamp", "is_final").first()
         if state and state[1]:
@@ -59,17 +70,31 @@ def check(hour: Hour) -> list[Difference] | None:
 
 def repair(hour: Hour) -> bool:
     """Whether its sums are right now."""
-    return roll_up_hour(hour) and check(hour) in ([], None)
+    if not roll_up_hour(hour):
+        if not HourState.objects.filter(id=hour.id, is_final=True).exists():
+            return False
+        with transaction.atomic():
+            sum_day(hour)
+    return check(hour) in ([], None)
 
 
 def _differences(hour: Hour) -> list[Difference]:
     recorded = {row[0]: row for row in rows_of(hour)}
     rows = HourRow.objects.filter(of_domain(hour.domain_id), hour=hour.start)
     summed = {row[0]: row for row in rows.values_list(*COLUMNS)}
-    found: list[Difference] = []
+    return list(_between(hour, recorded, summed))
+
+
+def _differences_of_day(day: Hour) -> list[Difference]:
+    with snapshot():
+        hours = {row[0]: row for row in rows_from_hours(day)}
+        summed = {row[0]: row for row in stored(day).values_list(*COLUMNS)}
+    return [found._replace(source="those of its hours") for found in _between(day, hours, summed)]
+
+
+def _between(hour: Hour, recorded: dict[UUID, Row], summed: dict[UUID, Row]) -> Iterator[Difference]:
     for row_id in sorted(recorded.keys() | summed.keys()):
-        found += _differences_of(hour, recorded.get(row_id), summed.get(row_id))
-    return found
+        yield from _differences_of(hour, recorded.get(row_id), summed.get(row_id))
 
 
 def _differences_of(hour: Hour, recorded: Any, summed: Any) -> Iterator[Difference]:

@@ -20,7 +20,7 @@ from accounts.models import ClientKey, Credential, Domain
 from dashboard import figures
 from dashboard.filters import By, Figures, Step
 from dashboard.sums import TOKENS, Sums
-from telemetry.models import ExchangeRow, HourMark, HourRow, HourState
+from telemetry.models import DayRow, ExchangeRow, HourMark, HourRow, HourState
 from telemetry.money.histogram import BOUNDS_MS, BUCKETS, percentile_ms
 from telemetry.money.marks import hour_of
 from telemetry.money.rollups import roll_up
@@ -34,6 +34,8 @@ from tests.telemetry.money.made import NOON, batches_of_exchanges, id_at
 pytestmark = pytest.mark.django_db(transaction=True)
 STATS = "/api/stats"
 SPAN = {"since": (NOON - timedelta(hours=2)).isoformat(), "until": (NOON + timedelta(days=2)).isoformat()}
+SPANS = [(0, 1), (0, 24), (0, 48), (0, 96), (-13, 84), (-80, 24), (-13 * 24, 13 * 24)]
+"""In hours from noon: by the hour, and by the day with hours before, behind, on both sides."""
 KEYS_OF: dict[By, Callable[[ExchangeRow], Any]] = {
     By.MODEL: lambda row: row.answered_model or row.model,
     By.KEY: lambda row: row.client_key_id,
@@ -86,13 +88,14 @@ def put(minutes: float = 0, **facts: Any) -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(batch=batches_of_exchanges(), hours=st.sampled_from([1, 24, 48]), step=st.sampled_from([None, *Step]))
-def test_figures_are_those_of_plain_python(batch: list[Closed], hours: int, step: Step | None) -> None:
-    for model in (ExchangeRow, HourRow, HourState, HourMark):
+@given(batch=batches_of_exchanges(), span_hours=st.sampled_from(SPANS), step=st.sampled_from([None, *Step]))
+def test_figures_are_those_of_plain_python(batch: list[Closed], span_hours: tuple[int, int], step: Step | None) -> None:
+    for model in (ExchangeRow, HourRow, DayRow, HourState, HourMark):
         model.objects.all().delete()
     store(batch)
     roll_up(at_once=True)
-    question = asked(since=NOON, until=NOON + timedelta(hours=hours))
+    since, until = (NOON + timedelta(hours=hours) for hours in span_hours)
+    question = asked(since=since, until=until)
     span = figures.hours_of(question)
     within = [row for row in ExchangeRow.objects.all() if span.since <= hour_of(row.id) < span.until]
     assert shown(figures.totals(EVERYTHING, question, span)) == plain(within)
@@ -231,6 +234,23 @@ def test_figures_cost_the_same_number_of_queries(
     with CaptureQueriesContext(connection) as queries:
         get(script, path, **SPAN, domain=domain.host)
     assert reads(queries) == with_domain
+
+
+@pytest.mark.parametrize(
+    ("path", "count"), [(STATS, 6), (f"{STATS}/series", 3), (f"{STATS}/breakdown", 3), (f"{STATS}/choices", 15)]
+)
+def test_a_month_is_read_by_the_day(script: Client, path: str, count: int) -> None:
+    """And the hours of its first and last day."""
+    put()
+    roll_up()
+    with CaptureQueriesContext(connection) as queries:
+        get(script, path, since=(NOON - timedelta(days=20)).isoformat(), until=(NOON + timedelta(days=10)).isoformat())
+    assert reads(queries) == count
+    assert any('"telemetry_day"' in query["sql"] for query in queries)
+    HourRow.objects.all().delete()
+    if path == STATS:
+        answer = get(script, path, since=(NOON - timedelta(days=20)).isoformat(), until=SPAN["until"])
+        assert answer["totals"]["requests"] == 1
 
 
 def test_no_figure_reads_the_record(script: Client) -> None:

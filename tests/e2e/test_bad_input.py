@@ -15,7 +15,7 @@ from tests import rawhttp
 from tests.served import Served, serve
 from tests.services import free_port
 
-pytestmark = [pytest.mark.e2e, pytest.mark.once_in_cluster]
+pytestmark = [pytest.mark.e2e, pytest.mark.once]
 
 HELLO = {"model": "claude-haiku-4-5", "max_tokens": 64, "messages": [{"role": "user", "content": "Hello"}]}
 UNKNOWN_KEY = "nxs_live_" + "A" * 43
@@ -262,6 +262,27 @@ def test_it_gives_up_on_half_a_body(impatient: Served, sent: bytes) -> None:
     assert_recorded(impatient, answer, "refused", 408)
 
 
+@pytest.mark.parametrize("path", ["/admin/login/", "/dashboard/login", "/api/requests"])
+def test_pages_wait_for_no_body_for_ever(impatient: Served, path: str) -> None:
+    with rawhttp.connection(impatient.port) as opened:
+        opened.sendall(rawhttp.head("POST", path, [], 1000) + b"username=a")
+        answer = rawhttp.read_answer(opened)
+        assert opened.recv(100) == b""
+    assert (answer.status, b"0.4 seconds" in answer.body) == (408, True)
+
+
+@pytest.mark.parametrize("is_declared", [True, False])
+def test_pages_take_no_body_of_any_size(nexus: Served, is_declared: bool) -> None:
+    """Nor write it to the disk first."""
+    with rawhttp.connection(nexus.port) as opened:
+        opened.sendall(rawhttp.head("POST", "/admin/login/", [], 10_000_000_000 if is_declared else None))
+        piece = b"x" * 100_000 if is_declared else rawhttp.chunked(b"x" * 100_000).removesuffix(b"0\r\n\r\n")
+        for _ in range(51):
+            opened.sendall(piece)
+        answer = rawhttp.read_answer(opened)
+    assert (answer.status, b"larger than 5,000,000 bytes" in answer.body) == (413, True)
+
+
 def test_it_records_a_client_that_leaves_in_its_body(nexus: Served) -> None:
     headers = [("x-api-key", nexus.key), ("user-agent", "leaves in its body")]
     with rawhttp.connection(nexus.port) as opened:
@@ -275,6 +296,20 @@ def test_it_waits_for_no_head_for_ever(impatient: Served, sent: bytes) -> None:
     with rawhttp.connection(impatient.port) as opened:
         opened.sendall(sent)
         assert opened.recv(100) == b""
+
+
+def test_a_head_that_comes_byte_by_byte_has_no_longer(impatient: Served) -> None:
+    head = rawhttp.head("POST", "/v1/messages", [("x-api-key", impatient.key)], 0)
+    with rawhttp.connection(impatient.port) as opened:
+        opened.settimeout(0.05)
+        for position in range(len(head) - 1):
+            opened.sendall(head[position : position + 1])
+            try:
+                assert opened.recv(100) == b""
+            except TimeoutError:
+                continue
+            return
+    pytest.fail("it waited for the whole head")
 
 
 def test_a_client_that_takes_nothing_does_not_hold_the_call(impatient: Served, standin: Standin) -> None:

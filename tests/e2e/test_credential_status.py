@@ -14,7 +14,7 @@ from bench.standin import Standin, serve_in_thread
 from tests.e2e.pools import FIRST, SECOND, ask, pooled, used
 from tests.served import Served, eventually
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.once_in_cluster]
 FAKE_PASSWORD = "a-fake-password-of-the-tests"
 
 

@@ -150,7 +150,7 @@ def test_a_refresh_leaves_what_a_person_did(page: Page, client: anthropic.Anthro
     page.evaluate("document.querySelector('#by-status').dataset.mark = 'the same'")
     with page.expect_response(lambda response: response.url.endswith("/dashboard/")):
         page.evaluate("htmx.ajax('GET', location.pathname, {target: '[data-refresh]', swap: 'morph:innerHTML'})")
-    page.wait_for_function("!document.querySelector('.htmx-request, .htmx-settling')")
+    page.wait_for_selector(".htmx-request, .htmx-settling", state="detached")  # eval is not for us: CSP
     assert page.locator("#tokens-table").get_attribute("open") is not None
     assert page.locator("#by-status").get_attribute("data-mark") == "the same"
 
@@ -242,10 +242,12 @@ def test_a_script_hears_of_conversations(nexus: Served, client: anthropic.Anthro
         first = next(events)
         assert (first["type"], set(first)) == ("connected", {"type", "connectionId", "timestamp"})
         request_id = ask(client)
-        told = {event["type"]: event for event in (next(events), next(events))}
-    assert set(told["conversation"]) == {"type", "id", "domain", "model", "tokens", "timestamp"}
-    assert (told["conversation"]["id"], told["conversation"]["domain"]) == (request_id, "localhost")
-    assert (told["metrics"]["domain"], told["metrics"]["requests"]) == ("global", 1)
+        conversation = next(event for event in events if event.get("id") == request_id)
+        metrics = next(event for event in events if event["type"] == "metrics")
+    assert set(conversation) == {"type", "id", "domain", "model", "tokens", "timestamp"}
+    assert (conversation["type"], conversation["domain"]) == ("conversation", "localhost")
+    assert metrics["domain"] == "global"
+    assert metrics["requests"] >= 1, "of the same second, what another test asked for included"
 
 
 def _events(answer: httpx.Response) -> Iterator[dict[str, Any]]:

@@ -28,7 +28,7 @@ from tests.services import RedisServer
 from tests.telemetry.limits.schedules import budget_of
 from tests.telemetry.limits.stores import running
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.once_in_cluster]
 WORKERS = 2 if os.environ.get("DATABASE_URL") else 1
 """Several need PostgreSQL."""
 CLIENTS = 6

@@ -12,7 +12,7 @@ from bench.standin import Standin
 from tests import rawhttp
 from tests.served import Served, eventually, serve
 
-pytestmark = [pytest.mark.e2e, pytest.mark.once_in_cluster]
+pytestmark = [pytest.mark.e2e, pytest.mark.once]
 
 HAIKU, OPUS, NOPE = "claude-haiku-4-5", "claude-opus-5", "claude-nope-9"
 CHANGED = "; Installation.announce_change()"

@@ -67,6 +67,7 @@ def test_a_token_that_has_ended_is_renewed_on_the_way(nexus: Served, standin: St
     assert server.refreshes == 1
 
 
+@pytest.mark.once
 def test_the_clients_betas_stay(nexus: Served, standin: Standin) -> None:
     body = json.dumps({"model": "claude-haiku-4-5", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]})
     headers = [("x-api-key", nexus.key), ("anthropic-version", "2023-06-01"), ("anthropic-beta", "one,two")]
@@ -83,6 +84,7 @@ def test_fifty_at_once_on_an_ended_token_cause_one_refresh(nexus: Served, server
     assert server.refreshes == 1
 
 
+@pytest.mark.once
 def test_a_token_that_the_api_does_not_take_is_renewed_once(
     nexus: Served, standin: Standin, server: OAuthServer
 ) -> None:
@@ -94,6 +96,7 @@ def test_a_token_that_the_api_does_not_take_is_renewed_once(
     assert not [row for row in nexus.rows("accounts_credentialstanding") if row["invalid_since"]]
 
 
+@pytest.mark.once
 def test_who_cannot_renew_says_why(nexus: Served, server: OAuthServer) -> None:
     server.troubles.append(Trouble(503, b'{"error": "temporarily_unavailable"}', {"retry-after": "1"}))
     answer = ask(nexus)

@@ -11,7 +11,7 @@ from bench.standin import Standin
 from tests import rawhttp
 from tests.served import Served, serve
 
-pytestmark = [pytest.mark.e2e, pytest.mark.once_in_cluster]
+pytestmark = [pytest.mark.e2e, pytest.mark.once]
 
 CANARY = "sk-ant-api03-fake-planted-canary-0123456789abcdef"
 SAID = f"my key is {CANARY} and I am grace@example.com, project Bluebird. " + "Tell me more. " * 30

@@ -23,6 +23,7 @@ HELLO = json.dumps(
 ).encode()
 
 
+@pytest.mark.once
 def test_it_prints_secrets_once_and_keeps_the_data(standin: Standin, tmp_path: Path) -> None:
     with serve(tmp_path, standin.url) as first:
         key = first.key
@@ -50,6 +51,7 @@ def test_it_prints_secrets_once_and_keeps_the_data(standin: Standin, tmp_path: P
         )
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_stops_within_two_seconds_when_idle(standin: Standin, tmp_path: Path, number: signal.Signals) -> None:
     with serve(tmp_path, standin.url) as served:
@@ -107,6 +109,7 @@ def test_a_second_signal_ends_the_drain_at_once(standin: Standin, tmp_path: Path
         assert "Traceback" not in (tmp_path / "serve.log").read_text()
 
 
+@pytest.mark.once
 def test_it_serves_on_daphne_too(standin: Standin, tmp_path: Path) -> None:
     """A supported second server, which has no lifespan: Nexus starts with the first request."""
     with serve(tmp_path, standin.url) as first:
@@ -131,6 +134,7 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+@pytest.mark.once
 def test_it_says_that_the_port_is_taken(standin: Standin, tmp_path: Path) -> None:
     with serve(tmp_path, standin.url) as served:
         command = [sys.executable, "-m", "nexus", "serve", "--port", str(served.port)]
@@ -139,6 +143,7 @@ def test_it_says_that_the_port_is_taken(standin: Standin, tmp_path: Path) -> Non
         assert "in use" in second.stdout + second.stderr
 
 
+@pytest.mark.once
 def test_it_does_not_start_with_a_wrong_encryption_key(standin: Standin, tmp_path: Path) -> None:
     with serve(tmp_path, standin.url) as served:
         served.stop()

@@ -65,6 +65,7 @@ def span_of(taken: Collector, request_id: str) -> Any:
     return spans[0]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("stream", [False, True])
 def test_an_answer_is_a_span_in_the_words_of_the_conventions(traced: Served, taken: Collector, stream: bool) -> None:
     request_id = ask(traced, "Hello", stream=stream)
@@ -91,6 +92,7 @@ def test_an_answer_is_a_span_in_the_words_of_the_conventions(traced: Served, tak
     assert said["http.response.status_code"] == 200
 
 
+@pytest.mark.once
 def test_a_client_s_trace_goes_on_and_reaches_the_api(traced: Served, taken: Collector, standin: Standin) -> None:
     request_id = ask(traced, "Hello", ("traceparent", PARENT), ("tracestate", "congo=1"), ("baggage", "user=grace"))
     received = standin.recorder.last
@@ -101,6 +103,7 @@ def test_a_client_s_trace_goes_on_and_reaches_the_api(traced: Served, taken: Col
     assert received.header("baggage") is None
 
 
+@pytest.mark.once
 def test_a_trace_that_its_client_does_not_sample_is_not_exported(traced: Served, taken: Collector) -> None:
     silent = ask(traced, "Hello", ("traceparent", PARENT[:-2] + "00"))
     after = ask(traced, "Hello")
@@ -108,6 +111,7 @@ def test_a_trace_that_its_client_does_not_sample_is_not_exported(traced: Served,
     assert silent not in {attributes(span)["nexus.request_id"] for span in taken.spans}
 
 
+@pytest.mark.once
 def test_errors_and_refusals_are_spans_with_a_type(traced: Served, taken: Collector) -> None:
     failed = span_of(taken, ask(traced, "Hello", ("x-standin", "status=529")))
     assert failed.status.code == failed.status.STATUS_CODE_ERROR
@@ -117,6 +121,7 @@ def test_errors_and_refusals_are_spans_with_a_type(traced: Served, taken: Collec
     assert refused["http.response.status_code"] == 401
 
 
+@pytest.mark.once
 def test_what_is_no_message_has_a_name_without_ids(traced: Served, taken: Collector) -> None:
     headers = [("host", "localhost"), ("x-api-key", traced.key)]
     answer = rawhttp.request(traced.port, "GET", "/v1/models/claude-haiku-4-5", headers)
@@ -128,6 +133,7 @@ def test_what_is_no_message_has_a_name_without_ids(traced: Served, taken: Collec
     assert span_of(taken, answer.header("x-nexus-request-id")).name == "GET /v1"
 
 
+@pytest.mark.once
 def test_counting_tokens_is_a_span_that_uses_none(traced: Served, taken: Collector) -> None:
     headers = [("x-api-key", traced.key), ("anthropic-version", "2023-06-01")]
     body = {"model": "claude-haiku-4-5", "messages": [{"role": "user", "content": CANARY}]}
@@ -139,6 +145,7 @@ def test_counting_tokens_is_a_span_that_uses_none(traced: Served, taken: Collect
     assert "gen_ai.usage.input_tokens" not in attributes(span)
 
 
+@pytest.mark.once
 def test_nothing_that_was_said_reaches_the_collector(traced: Served, taken: Collector) -> None:
     span_of(taken, ask(traced, "Hello", ("user-agent", CANARY), ("x-standin", "status=400")))
     for secret in (CANARY, traced.key, "fake-collector-token"):
@@ -147,6 +154,7 @@ def test_nothing_that_was_said_reaches_the_collector(traced: Served, taken: Coll
     assert {resource["service.name"] for resource in taken.resources} == {"nexus"}
 
 
+@pytest.mark.once
 def test_a_client_that_leaves_is_a_span_and_no_error(traced: Served, taken: Collector, standin: Standin) -> None:
     body = {"model": "claude-haiku-4-5", "max_tokens": 64, "stream": True}
     body["messages"] = [{"role": "user", "content": CANARY}]
@@ -163,12 +171,14 @@ def test_a_client_that_leaves_is_a_span_and_no_error(traced: Served, taken: Coll
     assert span.status.code == span.status.STATUS_CODE_UNSET
 
 
+@pytest.mark.once
 def test_a_stream_that_dies_is_a_span_with_an_error(traced: Served, taken: Collector) -> None:
     span = span_of(taken, ask(traced, "Hello", ("x-standin", "die_at=3"), stream=True))
     assert (attributes(span)["nexus.outcome"], attributes(span)["error.type"]) == ("broken", "api_error")
     assert span.status.code == span.status.STATUS_CODE_ERROR
 
 
+@pytest.mark.once
 def test_each_exchange_is_one_span_however_it_ends(traced: Served, taken: Collector) -> None:
     endings = ["", "status=529", "status=400", "die_at=2", "error_at=2", "retry_after=0; status=429; times=1"]
     asked = [
@@ -186,6 +196,7 @@ def test_each_exchange_is_one_span_however_it_ends(traced: Served, taken: Collec
     assert set(spans.values()) == {1}
 
 
+@pytest.mark.once
 def test_a_collector_that_is_away_costs_spans_and_nothing_else(standin: Standin, tmp_path: Path) -> None:
     endpoint = f"http://127.0.0.1:{free_port()}/fake-token-in-a-path"
     variables: dict[str, Any] = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_BSP_SCHEDULE_DELAY": "100"}
@@ -202,6 +213,7 @@ def test_a_collector_that_is_away_costs_spans_and_nothing_else(standin: Standin,
         assert "fake-token-in-a-path" not in log.read_text()
 
 
+@pytest.mark.once
 def test_a_collector_that_says_nothing_does_not_hold_up_a_stop(standin: Standin, tmp_path: Path) -> None:
     with collector() as silent:
         silent.is_silent.set()
@@ -216,6 +228,7 @@ def test_a_collector_that_says_nothing_does_not_hold_up_a_stop(standin: Standin,
             assert served.exchange(last)["status"] == 200
 
 
+@pytest.mark.once
 def test_a_stop_sends_what_waits(standin: Standin, tmp_path: Path) -> None:
     with collector() as taken:
         variables: dict[str, Any] = {"OTEL_EXPORTER_OTLP_ENDPOINT": taken.url, "OTEL_BSP_SCHEDULE_DELAY": "60000"}
@@ -246,6 +259,7 @@ main()
 """
 
 
+@pytest.mark.once
 def test_without_its_packages_the_start_ends_in_a_sentence(tmp_path: Path, nexus: Served) -> None:
     environment = {**nexus.environment, "NEXUS_DATA": str(tmp_path), "DATABASE_URL": ""}
     environment |= {"REDIS_URL": "", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
@@ -256,6 +270,7 @@ def test_without_its_packages_the_start_ends_in_a_sentence(tmp_path: Path, nexus
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.once
 def test_without_a_collector_its_packages_are_not_loaded(nexus: Served) -> None:
     """Redis's client loads a part of OpenTelemetry by itself, where it is installed."""
     code = "import nexus.asgi, sys; print(any(name.startswith('opentelemetry.exporter') for name in sys.modules))"

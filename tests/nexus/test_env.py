@@ -66,6 +66,9 @@ def test_a_secret_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setenv("X_FILE", str(file))
     assert env.secret("X", help="") == "from the file"
     monkeypatch.setenv("X", "from the variable")
+    with pytest.raises(ImproperlyConfigured, match="X and X_FILE are both set"):
+        env.secret("X", help="")
+    monkeypatch.delenv("X_FILE")
     assert env.secret("X", help="") == "from the variable"
 
 

@@ -30,6 +30,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
     return nexus_
 
 
+@pytest.mark.once
 def test_a_laptop_gets_a_new_key_and_the_old_one_goes(served: Served) -> None:
     path = served.data / "keys.json"
     old = json.loads(path.read_text())["encryption_keys"]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
-from telemetry.models import BatchUsageRow, ExchangeRow, HourRow
+from telemetry.models import BatchUsageRow, DayRow, ExchangeRow, HourRow
 from telemetry.models.hours import AMOUNTS, FIRST_BYTE, LATENCY
 from telemetry.money.histogram import BOUNDS_MS
 from telemetry.money.marks import hour_of
@@ -34,13 +34,24 @@ def sums_by_dimensions() -> dict[Dimensions, Sums]:
     return {dimensions: {name: value for name, value in sums.items() if value} for dimensions, sums in found.items()}
 
 
-def sums_stored() -> dict[Dimensions, Sums]:
-    names = [field.attname for field in HourRow._meta.concrete_fields if field.attname not in IDENTITY]
+def sums_by_day() -> dict[Dimensions, Sums]:
+    """The same, of days."""
+    found: dict[Dimensions, Sums] = {}
+    for (hour, *dimensions), sums in sums_by_dimensions().items():
+        day = found.setdefault((hour.replace(hour=0), *dimensions), defaultdict(int))
+        last = max(day["last_started_at"] or sums["last_started_at"], sums["last_started_at"])
+        _add(day, ((name, value) for name, value in sums.items() if name != "last_started_at"))
+        day["last_started_at"] = last
+    return found
+
+
+def sums_stored(of: type[DayRow | HourRow] = HourRow) -> dict[Dimensions, Sums]:
+    names = [field.attname for field in of._meta.concrete_fields if field.attname not in IDENTITY]
     return {
         tuple(getattr(row, name) for name in IDENTITY[1:]): {
             name: value for name in names if (value := getattr(row, name))
         }
-        for row in HourRow.objects.all()
+        for row in of._default_manager.all()
     }
 
 

@@ -12,7 +12,7 @@ from django.db import DatabaseError, connection, transaction
 from hypothesis import given, settings
 
 from accounts.ids import new_id
-from telemetry.models import BatchRow, BatchUsageRow, ExchangeRow, HourMark, HourRow, HourState
+from telemetry.models import BatchRow, BatchUsageRow, DayRow, ExchangeRow, HourMark, HourRow, HourState
 from telemetry.money import rollups
 from telemetry.money.marks import Hour, mark
 from telemetry.money.rollups import make_final, roll_up, roll_up_hour, roll_up_until
@@ -20,7 +20,7 @@ from telemetry.record.exchange import Closed, Pricing
 from telemetry.record.store import store
 from tests.telemetry.facts import exchange
 from tests.telemetry.money.made import NOON, batches_of_exchanges, id_at
-from tests.telemetry.money.plain import sums_by_dimensions, sums_stored
+from tests.telemetry.money.plain import sums_by_day, sums_by_dimensions, sums_stored
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DOMAIN = UUID(int=1)
@@ -59,12 +59,13 @@ _TOKENS = (
 @settings(max_examples=40, deadline=None)
 @given(first=batches_of_exchanges(), later=batches_of_exchanges())
 def test_sums_are_those_of_plain_python(first: list[Closed], later: list[Closed]) -> None:
-    for model in (ExchangeRow, HourRow, HourState, HourMark):
+    for model in (ExchangeRow, HourRow, DayRow, HourState, HourMark):
         model.objects.all().delete()
     for batch in (first, later):
         store(batch)
         roll_up(at_once=True)
         assert sums_stored() == sums_by_dimensions()
+        assert sums_stored(DayRow) == sums_by_day()
         assert not HourMark.objects.exists()
 
 
@@ -107,6 +108,7 @@ def test_what_is_gone_from_the_record_goes_from_the_sums() -> None:
     mark([(gone, DOMAIN)])
     roll_up(at_once=True)
     assert not HourRow.objects.exists()
+    assert not DayRow.objects.exists()
 
 
 def test_no_more_than_the_limit_and_the_newest_first() -> None:
@@ -254,6 +256,7 @@ def test_writers_and_workers_at_once_come_to_the_same(workers: int) -> None:
     roll_up(at_once=True)
     assert requests() == 80
     assert sums_stored() == sums_by_dimensions()
+    assert sums_stored(DayRow) == sums_by_day()
     assert not HourMark.objects.exists()
 
 

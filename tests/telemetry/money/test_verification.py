@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from django.db.models import F
 
-from telemetry.models import ExchangeRow, HourRow, HourState
+from telemetry.models import DayRow, ExchangeRow, HourRow, HourState
 from telemetry.money import verification
 from telemetry.money.marks import Hour, mark
 from telemetry.money.rollups import roll_up
@@ -140,3 +140,29 @@ def test_what_changed_without_a_mark_is_found() -> None:
     assert [(each.recorded, each.summed) for each in found] == [(99, 20)]
     mark([(row_id, DOMAIN)])
     assert check(HOUR) == []
+
+
+def test_the_smallest_difference_of_a_day_is_found_and_repaired() -> None:
+    put()
+    put(NOON + timedelta(hours=1))
+    roll_up()
+    right = list(DayRow.objects.values())
+    DayRow.objects.update(output_tokens=F("output_tokens") + 1)
+    found = check(HOUR)
+    assert found is not None
+    assert [str(difference.hour) for difference in found] == [f"2025-06-11 00:00 of {DOMAIN}"]
+    assert str(found[0]).endswith("in those of its hours")
+    assert repair(HOUR)
+    assert check(HOUR) == []
+    assert list(DayRow.objects.values()) == right
+
+
+def test_a_day_of_final_hours_is_compared_and_repaired_too() -> None:
+    put()
+    roll_up()
+    HourState.objects.update(is_final=True)
+    DayRow.objects.all().delete()
+    assert check(HOUR)
+    assert repair(HOUR)
+    assert check(HOUR) is None
+    assert list(DayRow.objects.values_list("requests", flat=True)) == [1]
