@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -16,31 +15,34 @@ pytestmark = [pytest.mark.e2e, pytest.mark.once_in_cluster]
 WORKERS = 4 if os.environ.get("DATABASE_URL") else 1
 ASKED = 40
 """New connections, which the kernel spreads over the processes."""
-ROTATE = "from datetime import timedelta\nprint(ClientKey.objects.get(name='first key').rotate(timedelta(hours=1)))"
+ROTATE = "from datetime import timedelta\nprint(ClientKey.objects.get(name='{name}').rotate(timedelta(hours=1)))"
 
 
-@pytest.fixture
-def nexus(standin: Standin, tmp_path: Path) -> Iterator[Served]:
-    with serve(tmp_path, standin.url, workers=WORKERS) as served:
+@pytest.fixture(scope="module")
+def nexus(standin: Standin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serve(tmp_path_factory.mktemp("rotation"), standin.url, workers=WORKERS) as served:
         yield served
 
 
 @pytest.mark.parametrize(
-    ("ending", "is_new_good", "words"),
+    ("name", "ending", "is_new_good", "words"),
     [
-        ("end_previous()", True, "not known here"),
-        ("revoke()", False, "revoked"),
-        (None, True, "was given a new secret"),
+        ("ended", "end_previous()", True, "not known here"),
+        ("revoked", "revoke()", False, "revoked"),
+        ("late", None, True, "was given a new secret"),
     ],
 )
-def test_an_old_secret_ends_in_every_process(nexus: Served, ending: str | None, is_new_good: bool, words: str) -> None:
-    old = nexus.key
-    new = nexus.run(ROTATE)
+def test_an_old_secret_ends_in_every_process(
+    nexus: Served, name: str, ending: str | None, is_new_good: bool, words: str
+) -> None:
+    old = nexus.nexus("issue-key", "--domain", "localhost", "--name", name)
+    new = nexus.run(ROTATE.format(name=name))
     assert known(nexus, old, new) == {(old, 200), (new, 200)}
     if ending is None:  # its time runs out
-        nexus.run(f"ClientKey.objects.update(previous_until='{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}')")
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        nexus.run(f"ClientKey.objects.filter(name={name!r}).update(previous_until='{now}')")
     else:
-        nexus.run(f"ClientKey.objects.get(name='first key').{ending}")
+        nexus.run(f"ClientKey.objects.get(name={name!r}).{ending}")
     time.sleep(2)  # this is what is promised: no proof by waiting for it to come true
     assert {answer(nexus, old) for _ in range(ASKED)} == {401}
     assert {answer(nexus, new) for _ in range(ASKED)} == {200 if is_new_good else 401}

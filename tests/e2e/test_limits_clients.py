@@ -14,7 +14,7 @@ from tests import rawhttp
 from tests.e2e import clients
 from tests.served import Served, eventually, serve
 
-pytestmark = [pytest.mark.e2e, pytest.mark.once_in_cluster]
+pytestmark = [pytest.mark.e2e, pytest.mark.once]
 
 SCRIPT = Path(__file__).with_name("typescript.mjs")
 PREPARING = "preparing"

@@ -36,6 +36,7 @@ SECRETS = {
 }
 ROW = f"violates a constraint\nDETAIL:  Failing row contains (1, {CANARY},\n{CANARY})."
 ENCRYPTED = FERNET.encrypt(b"a credential").decode()
+FAKE_DASHBOARD_KEY = "fake-dashboard-key-0001"
 KNOWN = {"DASHBOARD_API_KEY": "a-dashboard-key-of-no-known-shape-1"}
 
 
@@ -107,7 +108,7 @@ def trusting(standin: Standin, tmp_path_factory: pytest.TempPathFactory) -> Iter
     variables: dict[str, Any] = {
         "TRUSTED_PEERS": "10.0.0.0/8,127.0.0.0/8",
         "FORWARD_REQUEST_ID": "true",
-        "DASHBOARD_API_KEY": "d" * 20,
+        "DASHBOARD_API_KEY": FAKE_DASHBOARD_KEY,
     }
     with serve(tmp_path_factory.mktemp("trusting"), standin.url, **variables) as served:
         yield served
@@ -121,7 +122,7 @@ def test_an_exchange_is_found_by_what_a_trusted_peer_calls_it(trusting: Served, 
     assert UUID(ours).version == 7
     assert line_about(trusting.data / "serve.log", ours)["correlation_id"] == theirs
     assert trusting.exchange(ours)["correlation_id"] == theirs
-    headers = [("x-dashboard-key", "d" * 20)]
+    headers = [("x-dashboard-key", FAKE_DASHBOARD_KEY)]
     found = rawhttp.request(trusting.port, "GET", f"/api/requests/{theirs}", headers)
     assert found.status == 200
     assert json.loads(found.body)["request"]["id"] == ours

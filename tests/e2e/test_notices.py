@@ -19,7 +19,7 @@ from tests import rawhttp
 from tests.served import FAKE_UPSTREAM_KEY, Served, eventually, serve
 from tests.telemetry.notices.slackserver import SLACK_PATH, SlackServer, serve_slack
 
-pytestmark = [pytest.mark.e2e, pytest.mark.once_in_cluster]
+pytestmark = [pytest.mark.e2e, pytest.mark.once]
 
 SYSTEM = [{"type": "text", "text": "You are a test."}, {"type": "text", "text": "Be brief."}]
 TOOL = {"name": "Bash", "description": "Runs a command.", "input_schema": {"type": "object", "properties": {}}}

@@ -15,7 +15,7 @@ from tests import rawhttp
 from tests.served import FAKE_UPSTREAM_KEY, Served, eventually, running, serve
 from tests.telemetry.exports.endpoint import Endpoint, endpoint
 
-pytestmark = [pytest.mark.e2e, pytest.mark.once_in_cluster]
+pytestmark = [pytest.mark.e2e, pytest.mark.once]
 
 CANARY = "Bluebird-canary-0123456789"
 ARRIVES_SECONDS = 40

@@ -130,7 +130,7 @@ async def test_a_replacement_takes_its_share_of_the_sessions(board: Board, perce
     new = choice("new", replaces_id=old.credential.id if old.credential else None, traffic_percent=percent)
     orders = [await names(board, [old, new], Wanted(session=str(number))) for number in range(1000)]
     share = sum(order[0] == "new" for order in orders) / 10
-    assert abs(share - percent) < 4
+    assert abs(share - percent) < 8, "which session goes where hangs on a random id: five standard deviations"
     assert {"new" in order for order in orders} == {percent > 0}
     again = [await names(board, [old, new], Wanted(session=str(number))) for number in range(1000)]
     assert [order[0] for order in again] == [order[0] for order in orders]
